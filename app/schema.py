@@ -1,0 +1,132 @@
+"""The nouns that all rooms share: products, queries, filters, hits, facets and predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of the picture it belongs to, x1 and y1 exclusive."""
+
+CATEGORY_SEPARATOR = " > "
+
+
+def category_levels(path: list[str]) -> list[str]:
+    """Every ancestor of a category path, itself included, from the root down.
+
+    >>> category_levels(["Furniture", "Sofas"])
+    ['Furniture', 'Furniture > Sofas']
+    """
+    return [CATEGORY_SEPARATOR.join(path[: depth + 1]) for depth in range(len(path))]
+
+
+class Product(BaseModel):
+    """One row of a catalog: what is embedded, filtered on and shown.
+
+    ``group_id`` is shared by the SKUs of one model; ``category`` runs from the root to the leaf; ``attributes`` hold
+    keywords (several values per key are normal), ``numbers`` hold quantities such as ``price`` or ``width_cm``;
+    ``images`` are file paths or http(s) URLs, the main picture first.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=512)
+    title: str = ""
+    titles: dict[str, str] = Field(default_factory=dict, description="Titles in other languages, by language code")
+    group_id: str | None = None
+    category: list[str] = Field(default_factory=list)
+    attributes: dict[str, list[str]] = Field(default_factory=dict)
+    numbers: dict[str, float] = Field(default_factory=dict)
+    images: list[str] = Field(default_factory=list)
+    url: str | None = None
+    licence: str | None = None
+    licence_url: str | None = None
+    creator: str | None = None
+    attribution: str | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a shopper asks with: text, a photo, or both; ``box`` marks the core product in the photo."""
+
+    text: str = ""
+    image: Image | None = None
+    box: Box | None = None
+
+
+class Range(BaseModel):
+    """A closed interval; an open side is None."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Filters(BaseModel):
+    """Conditions that every hit fulfils: all keys together, any of the values of one key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: list[str] = Field(default_factory=list, description="Category path from the root, at any level")
+    attributes: dict[str, list[str]] = Field(default_factory=dict)
+    ranges: dict[str, Range] = Field(default_factory=dict, description="Limits on numbers, e.g. price or width_cm")
+
+    def __bool__(self) -> bool:
+        return bool(self.category or self.attributes or self.ranges)
+
+
+class Hit(BaseModel):
+    """A product with its cosine similarity to the query, between -1 and 1."""
+
+    product: Product
+    score: float
+
+
+class FacetValue(BaseModel):
+    """How many products carry a value."""
+
+    value: str
+    count: int
+
+
+class SearchResult(BaseModel):
+    """Hits in order of similarity, facet counts under the same filters, and where the time went (milliseconds)."""
+
+    hits: list[Hit]
+    facets: dict[str, list[FacetValue]] = Field(default_factory=dict)
+    box: Box | None = Field(default=None, description="Core product box that was used on the query photo")
+    timings: dict[str, float] = Field(default_factory=dict)
+    build: str = ""
+
+
+class Candidate(BaseModel):
+    """A label with its probability among the labels it competes with."""
+
+    label: str
+    probability: float
+
+
+class Prediction(BaseModel):
+    """Category candidates per level (root first) and value candidates per attribute key, best first."""
+
+    categories: list[list[Candidate]]
+    attributes: dict[str, list[Candidate]]
+    box: Box | None = None
+    timings: dict[str, float] = Field(default_factory=dict)
+
+
+def payload_of(product: Product) -> dict[str, Any]:
+    """The Qdrant payload of a product: its fields, empty ones left out, plus ``categories`` for filters at any level."""
+    payload = product.model_dump(exclude_defaults=True)
+    if product.category:
+        payload["categories"] = category_levels(product.category)
+    return payload
+
+
+def product_of(payload: dict[str, Any]) -> Product:
+    """The inverse of :func:`payload_of`."""
+    return Product(**{key: value for key, value in payload.items() if key != "categories"})

@@ -1,0 +1,41 @@
+"""One settings object for every command; each value can be set as an environment variable MOON_<NAME>."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """Values come from the environment (``MOON_MODEL=...``), then from a ``.env`` file, then from these defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="MOON_", env_file=".env", extra="ignore")
+
+    model: str = Field(
+        default=str(ROOT / "models" / "moon-starter"),
+        description="MOON checkpoint: a folder or a Hugging Face Hub id",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one")
+    detector: Literal["saliency", "none"] = Field(
+        default="saliency", description="How the core product is found in a query photo without a box"
+    )
+    data: Path = Field(default=ROOT / ".moon", description="Folder of vectors, builds and manifests")
+    store: Literal["edge", "server"] = Field(
+        default="edge", description="edge: Qdrant inside this process; server: Qdrant server or cluster at qdrant_url"
+    )
+    qdrant_url: str = Field(default="http://127.0.0.1:6333", description="Qdrant server, used when store=server")
+    qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server")
+    collection: str = Field(default="products", description="Name of the published index (alias on a Qdrant server)")
+    keep_builds: int = Field(default=3, ge=1, description="Builds kept for rollback, the published one included")
+    host: str = Field(default="127.0.0.1", description="Address that `app serve` listens on")
+    port: int = Field(default=7860, description="Port that `app serve` listens on")
+    max_text_chars: int = Field(default=2000, ge=1, description="Longer query texts are refused")
+    max_image_bytes: int = Field(default=20_000_000, ge=1, description="Larger picture files are refused undecoded")
+    max_image_pixels: int = Field(default=50_000_000, ge=1, description="Larger pictures are refused undecoded")
+    batch_size: int = Field(default=32, ge=1, description="Products or queries embedded together")
+    batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
