@@ -1,0 +1,175 @@
+"""Pictures from untrusted bytes: limits first, then decoding, then one form for everything downstream (upright RGB)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fsspec
+import numpy as np
+from PIL import Image, ImageOps
+
+from app.errors import BadInputError
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MIN_SIDE = 2
+MAX_ASPECT = 100
+FETCH_SECONDS = 30.0
+WHITE = (255, 255, 255, 255)
+
+_DECODE_ERRORS = (
+    OSError,  # includes truncated and unidentified images
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's plugins raise on broken files (see the loaders in ``PIL``)."""
+
+
+def decode_image(data: bytes, *, name: str, max_bytes: int, max_pixels: int) -> Image.Image:
+    """The first frame of a picture as RGB, turned upright by its EXIF tag, transparent parts on white.
+
+    The file size and the dimensions in the header are checked before any pixel is decoded. ``name`` stands for the
+    picture in error messages. Thread-safe; touches none of Pillow's global settings.
+
+    Raises BadInputError for anything that is not a complete picture of an accepted format within the limits.
+    """
+    if len(data) > max_bytes:
+        raise BadInputError(
+            f"{name}: the file is larger than the limit of {max_bytes / 1e6:g} MB; provide a smaller version of it."
+        )
+    if not data:
+        raise BadInputError(f"{name}: the file is empty; provide a picture ({_accepted()}).")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_dimensions(image.size, name, max_pixels)
+            image.load()
+            return _to_rgb(_upright(image, name))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadInputError(_too_many_pixels(name, max_pixels)) from error
+    except Image.UnidentifiedImageError as error:
+        raise BadInputError(f"{name}: not a picture that can be read; provide a {_accepted()} file.") from error
+    except _DECODE_ERRORS as error:
+        raise BadInputError(
+            f"{name}: the picture is damaged or incomplete ({error}); save or upload it again."
+        ) from error
+
+
+def read_bytes(location: str, *, max_bytes: int) -> bytes:
+    """The content of a catalog picture: a path, an http(s) URL, or any other URL that fsspec knows (s3://, gs://).
+
+    Stops one byte past ``max_bytes``, so that :func:`decode_image` refuses the picture and the memory stays bounded.
+    For locations from the operator's catalog only: users' photos arrive as bytes and are never fetched.
+
+    Raises BadInputError if nothing can be read there.
+    """
+    try:
+        if location.startswith(("http://", "https://")):
+            return _fetch(location, max_bytes)
+        if "://" in location:
+            with fsspec.open(location, "rb") as file:
+                return file.read(max_bytes + 1)
+        with Path(location).open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (OSError, ValueError, ImportError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInputError(f"{location}: the picture cannot be read ({reason}); correct its path or URL.") from error
+
+
+def read_image(location: str, *, max_bytes: int, max_pixels: int) -> tuple[bytes, Image.Image]:
+    """A catalog picture's bytes and its decoded form, from one and the same read. Raises BadInputError as its parts."""
+    data = read_bytes(location, max_bytes=max_bytes)
+    return data, decode_image(data, name=location, max_bytes=max_bytes, max_pixels=max_pixels)
+
+
+def _check_dimensions(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise BadInputError(_too_many_pixels(name, max_pixels, f" ({width} x {height})"))
+    if min(size) < MIN_SIDE:
+        raise BadInputError(
+            f"{name}: the picture is only {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed."
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise BadInputError(
+            f"{name}: the picture is a strip of {width} x {height} pixels; crop it to the product "
+            f"(at most {MAX_ASPECT} times as long as wide)."
+        )
+
+
+def _too_many_pixels(name: str, max_pixels: int, size: str = "") -> str:
+    limit = f"{max_pixels / 1e6:g} megapixels"
+    return f"{name}: the picture has more pixels than the limit of {limit}{size}; scale it down."
+
+
+def _accepted() -> str:
+    return ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}"
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODE_ERRORS as error:
+        log.info("%s: unreadable EXIF data, shown as stored (%s)", name, error)
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        image = Image.fromarray(_stretch(np.asarray(image, dtype=np.float64)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    rgb = image.convert("RGB")
+    rgb.info.clear()
+    return rgb
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    """Brightness of unknown range, shape (height, width), to 0 ... 255."""
+    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    return ((values - low) * (255.0 / (high - low if high > low else 1.0))).astype(np.uint8)
+
+
+def _fetch(url: str, max_bytes: int) -> bytes:
+    import httpx
+
+    try:
+        with _client().stream("GET", url) as response:
+            response.raise_for_status()
+            data = bytearray()
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > max_bytes:
+                    break
+            return bytes(data[: max_bytes + 1])
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise OSError(str(error) or type(error).__name__) from error
+
+
+@cache
+def _client() -> httpx.Client:
+    import httpx
+
+    return httpx.Client(timeout=FETCH_SECONDS, follow_redirects=True, transport=httpx.HTTPTransport(retries=2))
