@@ -1,0 +1,51 @@
+"""Result cards: the grid of products that a search or "similar products" answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.schema import Hit, Product
+from ui.markup import event, picture_url, product_url, text
+
+
+def grid(hits: Sequence[Hit]) -> str:
+    """A list of cards, in the order of the hits. Each card is a link, so it works by mouse, keyboard and in a new tab."""
+    return f'<ul class="grid">{"".join(_card(hit) for hit in hits)}</ul>'
+
+
+def title_of(product: Product) -> str:
+    """What a product is called on the page, also where the catalog has no title for it."""
+    return product.title or next(iter(product.titles.values()), "") or product.id
+
+
+def picture(product: Product, number: int = 0, lazy: bool = True) -> str:
+    """One picture of a product, or a placeholder of the same size."""
+    if number >= len(product.images):
+        return '<span class="picture missing">No picture</span>'
+    alt = title_of(product) if number == 0 else f"{title_of(product)}, view {number + 1}"
+    loading = ' loading="lazy"' if lazy else ""
+    return (
+        f'<span class="picture"><img src="{text(picture_url(product.id, number))}" alt="{text(alt)}"'
+        f' width="320" height="320"{loading} decoding="async"></span>'
+    )
+
+
+def price(product: Product) -> str:
+    """The price as the catalog gives it (a number without a currency), or nothing."""
+    if "price" not in product.numbers:
+        return ""
+    return f'<span class="price">{product.numbers["price"]:,.2f}</span>'
+
+
+def _card(hit: Hit) -> str:
+    product = hit.product
+    category = product.category[-1] if product.category else ""
+    return (
+        f'<li><a class="card" href="{text(product_url(product.id))}" {event("open", id=product.id)}>'
+        f"{picture(product)}"
+        f'<span class="card-text"><span class="card-title">{text(title_of(product))}</span>'
+        f'<span class="card-category">{text(category)}</span>'
+        f'<span class="card-foot">{price(product)}'
+        f'<span class="match" title="Cosine similarity {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
+        f"</span></span></a></li>"
+    )

@@ -1,0 +1,38 @@
+"""What the model understands of a product: candidates per category level and attribute as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction
+from ui.detail import label_of
+from ui.markup import text
+
+SHOWN = 5
+"""Candidates per category level or attribute."""
+
+
+def bars(prediction: Prediction) -> str:
+    """One block of bars per category level, root first, then one per attribute."""
+    levels = "".join(
+        _block(f"Category, level {depth}", candidates, short=True)
+        for depth, candidates in enumerate(prediction.categories, start=1)
+    )
+    attributes = "".join(_block(label_of(key), candidates) for key, candidates in prediction.attributes.items())
+    return f'<div class="prediction">{levels}{attributes}</div>'
+
+
+def _block(title: str, candidates: Sequence[Candidate], short: bool = False) -> str:
+    if not candidates:
+        return ""
+    rows = "".join(_bar(candidate, short) for candidate in candidates[:SHOWN])
+    return f'<section class="bars"><h3>{text(title)}</h3><ol>{rows}</ol></section>'
+
+
+def _bar(candidate: Candidate, short: bool) -> str:
+    label = candidate.label.rsplit(CATEGORY_SEPARATOR, 1)[-1] if short else candidate.label
+    return (
+        f'<li><span class="bar-label" title="{text(candidate.label)}">{text(label)}</span>'
+        f'<span class="bar-track" aria-hidden="true"><span style="width:{candidate.probability:.1%}"></span></span>'
+        f'<span class="bar-value">{candidate.probability:.0%}</span></li>'
+    )
