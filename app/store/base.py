@@ -32,7 +32,9 @@ class Manifest(BaseModel):
     products: int = 0
     rejected: int = 0
     warnings: int = 0
-    attribute_keys: list[str] = Field(default_factory=list, description="Keys of Product.attributes that can be filtered")
+    attribute_keys: list[str] = Field(
+        default_factory=list, description="Keys of Product.attributes that can be filtered"
+    )
     number_keys: list[str] = Field(default_factory=list, description="Keys of Product.numbers that can be filtered")
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage of the rebuild")
 
