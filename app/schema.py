@@ -120,7 +120,7 @@ class Prediction(BaseModel):
 
 
 def payload_of(product: Product) -> dict[str, Any]:
-    """The Qdrant payload of a product: its fields, empty ones left out, plus ``categories`` for filters at any level."""
+    """The Qdrant payload of a product: its fields but the empty ones, and ``categories`` for filters at any level."""
     payload = product.model_dump(exclude_defaults=True)
     if product.category:
         payload["categories"] = category_levels(product.category)

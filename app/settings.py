@@ -20,7 +20,7 @@ class Settings(BaseSettings):
         default=str(ROOT / "models" / "moon-starter"),
         description="MOON checkpoint: a folder or a Hugging Face Hub id",
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto takes a GPU if there is one")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto: a GPU if there is one")
     detector: Literal["saliency", "none"] = Field(
         default="saliency", description="How the core product is found in a query photo without a box"
     )

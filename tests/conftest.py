@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ class ColourWordEmbedder:
 
     def embed_products(self, products: Sequence[Product], images: Sequence[Sequence[Image.Image]]) -> Vectors:
         self.embedded_products += len(products)
-        words = [" ".join([p.title, *p.category, *sum(p.attributes.values(), [])]) for p in products]
+        words = [" ".join([p.title, *p.category, *chain(*p.attributes.values())]) for p in products]
         return np.stack([_embed(text, pictures) for text, pictures in zip(words, images, strict=True)])
 
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
