@@ -169,6 +169,8 @@ class EdgeWriter:
         self._shard.optimize()
         self._shard.flush()
         self._shard.close()
+        # The first load of a shard folds its journals in; done here, readers find files that nobody changes any more.
+        EdgeShard.load(str(self._folder / "shard")).close()
         _write_durably(self._folder / "manifest.json", manifest.model_dump_json(indent=2))
         self._folder.rename(self._final)
         _sync_folder(self._final.parent)

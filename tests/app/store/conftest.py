@@ -1,72 +1,21 @@
-"""A small catalog with random vectors, and every store engine that this machine has."""
+"""Every store engine that this machine has."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from qdrant_client import QdrantClient
+from store_samples import load, make_points
 
-from app.schema import Product
-from app.store.base import Index, Manifest, Point, Store
+from app.store.base import Index, Store
 from app.store.edge import EdgeStore
 from app.store.server import ServerStore
 
-DIMENSIONS = 16
 ENGINES = ["edge", "memory", *(["server"] if os.environ.get("QDRANT_URL") else [])]
-
-
-def make_manifest(build: str = "b1", **changes: object) -> Manifest:
-    manifest = Manifest(
-        build=build,
-        created=datetime.now(UTC),
-        model="colour-words",
-        fingerprint="colour-words-1",
-        dimensions=DIMENSIONS,
-        catalog="catalog.csv",
-        catalog_hash="0",
-        attribute_keys=["color", "material", "size [cm]. <b>é"],
-        number_keys=["price", "width.cm"],
-    )
-    return manifest.model_copy(update=changes)
-
-
-def make_points(count: int = 60, seed: int = 0) -> list[Point]:
-    """Sofas and chairs and lamps; every third is red, every second red or blue; prices count upwards."""
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    categories = [["Furniture", "Sofas"], ["Furniture", "Chairs"], ["Lighting"]]
-    return [
-        Point(
-            Product(
-                id=f"sku/{i}",
-                title=f"Product {i}",
-                category=categories[i % 3],
-                attributes={
-                    "color": ["red", "blue"] if i % 6 == 0 else ["red"] if i % 3 == 0 else ["blue"],
-                    "material": ["oak" if i % 2 else "steel"],
-                    "size [cm]. <b>é": [str(i % 4)],
-                },
-                numbers={"price": float(i), "width.cm": i / 2},
-            ),
-            vectors[i],
-        )
-        for i in range(count)
-    ]
-
-
-def load(store: Store, build: str, points: Sequence[Point], **changes: object) -> Manifest:
-    """A finished build with these points."""
-    manifest = make_manifest(build, products=len(points), **changes)
-    with store.create(manifest) as writer:
-        writer.add(points)
-        writer.finish(manifest)
-    return manifest
 
 
 def open_engine(engine: str, folder: Path) -> Iterator[Store]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient
+from store_samples import DIMENSIONS, load, make_manifest, make_points
 
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, NotFoundError
 from app.schema import Filters, Product, payload_of, product_of
@@ -17,7 +18,6 @@ from app.store import open_store
 from app.store.base import MANIFEST_VERSION, Point, Store
 from app.store.edge import EdgeStore
 from app.store.server import ServerStore
-from tests.app.store.conftest import DIMENSIONS, load, make_manifest, make_points
 
 texts = st.text(max_size=30)
 keys = st.text(min_size=1, max_size=10)
@@ -85,9 +85,10 @@ def test_an_unfinished_build_is_invisible(store: Store):
 
 def test_a_failed_build_leaves_nothing_behind(store: Store):
     manifest = make_manifest("b1")
-    with pytest.raises(RuntimeError, match="embedding failed"), store.create(manifest) as writer:
-        writer.add(make_points())
-        raise RuntimeError("embedding failed")
+    writer = store.create(manifest)
+    writer.add(make_points())
+    failure = RuntimeError("embedding failed")
+    writer.__exit__(RuntimeError, failure, None)
     load(store, "b1", make_points(5))
     assert [manifest.products for manifest in store.builds()] == [5]
 

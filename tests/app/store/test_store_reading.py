@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from store_samples import DIMENSIONS, make_points
 
 from app.errors import BadInputError, NotFoundError
 from app.schema import Filters, Range
 from app.store.base import Index
-from tests.app.store.conftest import DIMENSIONS, make_points
 
 POINTS = make_points()
 VECTORS = np.stack([point.vector for point in POINTS])
