@@ -44,8 +44,7 @@ def _card(hit: Hit) -> str:
         f'<li><a class="card" href="{text(product_url(product.id))}" {event("open", id=product.id)}>'
         f"{picture(product)}"
         f'<span class="card-text"><span class="card-title">{text(title_of(product))}</span>'
-        f'<span class="card-category">{text(category)}</span>'
-        f'<span class="card-foot">{price(product)}'
+        f'{price(product)}<span class="card-foot"><span class="card-category">{text(category)}</span>'
         f'<span class="match" title="Cosine similarity {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
         f"</span></span></a></li>"
     )

@@ -1,28 +1,44 @@
-// Shows the product page in the place of the results, with an address of its own, and goes back to where one was.
+// Shows the product page in the place of the results under an address of its own, and leads back to the same card.
 const productInAddress = () => new URLSearchParams(location.search).get('product');
-let resultsScroll = 0;
+const isShown = () => element.querySelector('.detail') !== null;
+let cardBefore = null;
+let scrollBefore = 0;
 
-const settle = (open) => {
-  const was = document.body.classList.contains('shows-product');
-  if (open && !was) resultsScroll = window.scrollY;
-  document.body.classList.toggle('shows-product', open);
-  if (open) {
+document.addEventListener('click', ({ target }) => {
+  if (isShown() || target.closest('.card') === null) return;
+  cardBefore = target.closest('.card');
+  scrollBefore = window.scrollY;
+}, true);
+
+watch('value', () => {
+  if (isShown()) {
     element.scrollIntoView({ block: 'start' });
-    element.querySelector('h2')?.focus({ preventScroll: true });
-  } else if (was) {
-    if (productInAddress() !== null) history.replaceState(null, '', location.pathname);
-    window.scrollTo(0, resultsScroll);
+    element.querySelector('h2').focus({ preventScroll: true });
+  } else if (productInAddress() !== null) {
+    history.replaceState(null, '', location.pathname);
   }
-};
-const close = () => { props.value = ''; settle(false); };
+});
 
-watch('value', () => settle(props.value !== ''));
+const close = () => {
+  props.value = '';
+  requestAnimationFrame(() => {
+    window.scrollTo(0, scrollBefore);
+    cardBefore?.focus({ preventScroll: true });
+  });
+};
 element.addEventListener('click', ({ target }) => {
   if (target.closest('[data-event=close]') === null) return;
-  if (history.state?.depth) history.go(-history.state.depth); else close();
+  if (history.state?.depth) {
+    history.go(-history.state.depth);
+  } else {
+    history.replaceState(null, '', location.pathname);
+    close();
+  }
 });
 window.addEventListener('popstate', () => {
   const id = productInAddress();
-  if (id === null) close(); else trigger('open', { id });
+  if (id !== null) trigger('open', { id });
+  else if (isShown()) close();
 });
+
 if (productInAddress() !== null) trigger('open', { id: productInAddress() });

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from app.schema import CATEGORY_SEPARATOR, Filters
+
 if TYPE_CHECKING:
     from app.serving import Service
 from ui import examples
@@ -66,10 +67,12 @@ def _photo_input(label: str) -> PhotoInput:
         label=label,
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
-        height=170,
+        height=146,
+        placeholder="Drop a photo here, or click to choose one",
         buttons=[],
         min_width=240,
         alt_text="Your photo",
+        elem_classes="photo-input",
     )
 
 
@@ -79,11 +82,11 @@ def _html(elem_id: str, *scripts: str) -> gr.HTML:
 
 def _search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
     """Lay out the search tab and connect its events. Returns the component that shows results."""
-    with gr.Row(elem_id="ask", equal_height=True):
+    with gr.Row(elem_id="ask"):
         with gr.Column(scale=3, min_width=280):
             words = gr.Textbox(
                 label="What are you looking for?",
-                placeholder="A few words in any language, for example: a couch guests can sleep on",
+                placeholder="e.g. a couch guests can sleep on",
                 max_length=max_text_chars,
                 lines=1,
                 max_lines=1,

@@ -15,7 +15,7 @@ from app.images import decode_image, read_bytes
 from app.schema import Box
 from app.settings import Settings
 
-PREVIEW_PIXELS = 200
+PREVIEW_PIXELS = 400
 
 
 class PhotoInput(gr.Image):
@@ -45,19 +45,17 @@ def open_photo(path: str, settings: Settings) -> Image.Image:
     )
 
 
-def preview(photo: Image.Image, box: Box | None) -> str:
+def preview(photo: Image.Image, box: Box) -> str:
     """A small copy of the photo with a frame around the core product, as HTML that needs no further file."""
     small = photo.copy()
-    small.thumbnail((PREVIEW_PIXELS * 2, PREVIEW_PIXELS * 2))
-    found, frame = "The whole photo was used", ""
-    if box is not None:
-        found = "The frame marks the product that was found"
-        left, top = box[0] / photo.width, box[1] / photo.height
-        width, height = (box[2] - box[0]) / photo.width, (box[3] - box[1]) / photo.height
-        frame = f'<span class="frame" style="left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"></span>'
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    left, top = box[0] / photo.width, box[1] / photo.height
+    width, height = (box[2] - box[0]) / photo.width, (box[3] - box[1]) / photo.height
+    frame = f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
     return (
-        f'<figure class="photo"><span class="photo-picture"><img src="{thumbnail(small)}" alt="Your photo">{frame}</span>'
-        f"<figcaption>{found}</figcaption></figure>"
+        f'<figure class="photo"><span class="photo-picture"><img src="{thumbnail(small)}" alt="Your photo">'
+        f'<span class="frame" style="{frame}"></span></span>'
+        "<figcaption>The frame marks the product that was found</figcaption></figure>"
     )
 
 

@@ -36,10 +36,10 @@ class PhotoInput(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 def open_photo(path: str, settings: Settings) -> Image.Image:
     """The uploaded photo as upright RGB. Raises BadInputError if it is no complete picture within the limits."""
@@ -50,7 +50,6 @@ def open_photo(path: str, settings: Settings) -> Image.Image:
         data, name="Your photo", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
     )
 
-
 def preview(photo: Image.Image, box: Box | None) -> str:
     """A small copy of the photo with a frame around the core product, as HTML that needs no further file."""
     small = photo.copy()
@@ -60,12 +59,13 @@ def preview(photo: Image.Image, box: Box | None) -> str:
         found = "The frame marks the product that was found"
         left, top = box[0] / photo.width, box[1] / photo.height
         width, height = (box[2] - box[0]) / photo.width, (box[3] - box[1]) / photo.height
-        frame = f'<span class="frame" style="left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"></span>'
+        frame = (
+            f'<span class="frame" style="left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"></span>'
+        )
     return (
         f'<figure class="photo"><span class="photo-picture"><img src="{thumbnail(small)}" alt="Your photo">{frame}</span>'
         f"<figcaption>{found}</figcaption></figure>"
     )
-
 
 def thumbnail(picture: Image.Image) -> str:
     """The picture as a data URI."""

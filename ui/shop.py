@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import IndexUnavailableError, MoonError
-from app.schema import Filters, Query, SearchResult
+from app.schema import CATEGORY_SEPARATOR, Filters, Query, SearchResult
+
 if TYPE_CHECKING:
     from app.serving import Service
 from app.timing import Stopwatch
@@ -18,6 +19,7 @@ from ui.photo import open_photo, preview
 PAGE_SIZE = 24
 MAX_SHOWN = 192
 SIMILAR = 12
+CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ class Shop:
         """What stands in the place of results before the first search: examples and the catalog's categories."""
         try:
             with self._service.live.index() as index:
-                tiles = [value for value in index.facets("category", Filters()) if " > " not in value.value]
+                tiles = [
+                    value
+                    for value in index.facets("category", Filters(), CATEGORIES)
+                    if CATEGORY_SEPARATOR not in value.value
+                ]
                 ready = examples.examples_for(index.manifest.catalog)
         except MoonError as error:
             return _failed(error)
@@ -77,8 +83,8 @@ class Shop:
             found = self._service.engine.search(query, browsing.filters, limit=browsing.shown + 1, watch=watch)
         except MoonError as error:
             return "", _failed(error)
-        seen = preview(image, found.box) if image is not None else ""
-        return filters.panel(found.facets, browsing.filters), _results(words, seen, found, browsing)
+        seen = preview(image, found.box) if image is not None and found.box is not None else ""
+        return filters.panel(found.facets, browsing.filters), _results(query, seen, found, browsing)
 
     def product(self, product_id: str) -> str:
         """The product page with similar products."""
@@ -105,17 +111,16 @@ class Shop:
 
 
 def _failed(error: MoonError) -> str:
+    message = str(error)[:1].upper() + str(error)[1:]
     if isinstance(error, IndexUnavailableError):
-        return notice("There is nothing to search yet", str(error))
-    return notice("This search did not work", str(error), kind="error")
+        return notice("There is nothing to search yet", message)
+    return notice("That did not work", message, kind="error")
 
 
-def _results(words: str, seen: str, found: SearchResult, browsing: Browsing) -> str:
+def _results(query: Query, seen: str, found: SearchResult, browsing: Browsing) -> str:
     hits = found.hits[: browsing.shown]
-    asked = f" for <q>{text(' '.join(words.split()))}</q>" if words.strip() else " for your photo"
-    asked += " and your photo" if words.strip() and seen else ""
     if hits:
-        title = f'<h2 class="section">Best {len(hits)} match{"" if len(hits) == 1 else "es"}{asked}</h2>'
+        title = f'<h2 class="section">{_heading(query, len(hits))}</h2>'
         body = grid(hits)
     else:
         title = ""
@@ -125,6 +130,12 @@ def _results(words: str, seen: str, found: SearchResult, browsing: Browsing) -> 
         more = f'<div class="more"><button type="button" class="button" {event("more")}>More results</button></div>'
     head = f'<div class="results-head">{seen}<div>{title}{filters.chips(browsing.filters)}</div></div>'
     return f'<div class="results" aria-live="polite">{head}{body}{more}{_timings(found.timings)}</div>'
+
+
+def _heading(query: Query, count: int) -> str:
+    asked = [f"<q>{text(' '.join(query.text.split()))}</q>"] if query.text.strip() else []
+    asked += ["your photo"] if query.image is not None else []
+    return f"Best {count} matches for {' and '.join(asked)}" if count > 1 else f"One match for {' and '.join(asked)}"
 
 
 def _timings(timings: dict[str, float]) -> str:
