@@ -21,5 +21,9 @@ class IndexUnavailableError(MoonError):
     """No published index, or one that this version or model cannot read."""
 
 
+class OverloadedError(MoonError):
+    """More requests than the server can take right now; the HTTP API answers it with status 503."""
+
+
 class CatalogError(MoonError):
     """A catalog that cannot be read as a whole (single bad rows go to the rejects report instead)."""

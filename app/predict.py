@@ -1,0 +1,186 @@
+"""Category and attribute prediction: the labels of the published index compete for a product's vector."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from app.encoder import Embedder, Vectors
+from app.errors import BadInputError
+from app.schema import (
+    CATEGORY_SEPARATOR,
+    Box,
+    Candidate,
+    FacetValue,
+    Filters,
+    Prediction,
+    Product,
+    Query,
+    category_levels,
+)
+from app.search import clean_text, photo_box
+from app.settings import Settings
+from app.store.base import Index
+from app.store.live import LiveIndex
+from app.timing import Stopwatch
+
+TEMPERATURE = 0.05
+"""Softmax temperature over cosine similarities: the value at which MOON's training loss starts."""
+
+MAX_CATEGORIES = 10_000
+MAX_VALUES_PER_KEY = 1000
+
+Segment = Literal["category", "attribute"]
+
+
+@dataclass(frozen=True)
+class _LabelSet:
+    """Labels that compete with each other, and their vectors of shape (labels, dimensions)."""
+
+    labels: list[str]
+    vectors: Vectors
+
+    def probabilities(self, vector: NDArray[np.float32]) -> dict[str, float]:
+        """Softmax of the similarities to a vector of shape (dimensions,), by label."""
+        logits = (self.vectors @ vector).astype(np.float64) / TEMPERATURE
+        weights = np.exp(logits - logits.max())
+        return dict(zip(self.labels, (weights / weights.sum()).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The labels of one build: the categories that products end at, and the values of each attribute key."""
+
+    build: str
+    categories: _LabelSet | None
+    attributes: dict[str, _LabelSet]
+
+
+class Predictor:
+    """Zero-shot prediction by label embedding: argmax over labels of sim(f(product), f(label)). Thread-safe.
+
+    A category's probability is a softmax over all categories that products end at; a parent's is the sum of its
+    children's, so the levels never contradict each other. Label vectors are kept from build to build.
+    """
+
+    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+        self._embedder = embedder
+        self._live = live
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._labels: _Labels | None = None
+        self._vectors: dict[tuple[Segment, str], NDArray[np.float32]] = {}
+
+    def predict(
+        self,
+        image: Image | None = None,
+        title: str = "",
+        box: Box | None = None,
+        limit: int = 10,
+        watch: Stopwatch | None = None,
+    ) -> Prediction:
+        """The ``limit`` best candidates per category level and attribute key for a photo, a title or both.
+
+        With a ``box``, only that part of the photo is embedded. Nothing but photo and title enters the product's
+        vector. Raises BadInputError without either, for a too long title or a box outside of the photo, and
+        IndexUnavailableError while no build is published.
+        """
+        watch = watch or Stopwatch()
+        title = clean_text(title, self._settings.max_text_chars)
+        if not title and image is None:
+            raise BadInputError("There is nothing to predict from: add a photo, a title, or both")
+        if limit < 1:
+            raise BadInputError(f"limit is {limit}: it must be at least 1")
+        box = photo_box(Query(image=image, box=box))
+        with watch.stage("labels"):
+            labels = self._published_labels()
+        with watch.stage("embed"):
+            pictures = [] if image is None else [image if box is None else _crop(image, box)]
+            vector = self._embedder.embed_products([Product(id="?", title=title)], [pictures])[0]
+        with watch.stage("predict"):
+            levels = _levels(labels.categories.probabilities(vector)) if labels.categories else []
+            attributes = {key: _best(values.probabilities(vector), limit) for key, values in labels.attributes.items()}
+        return Prediction(
+            categories=[_best(level, limit) for level in levels],
+            attributes=attributes,
+            box=box,
+            timings=watch.timings(),
+        )
+
+    def warm_up(self) -> None:
+        """Embed the published build's labels now. Raises IndexUnavailableError while no build is published."""
+        self._published_labels()
+
+    def _published_labels(self) -> _Labels:
+        with self._live.index() as index, self._lock:
+            if self._labels is None or self._labels.build != index.manifest.build:
+                self._labels = self._read_labels(index)
+            return self._labels
+
+    def _read_labels(self, index: Index) -> _Labels:
+        categories = _path_ends(index.facets("category", Filters(), MAX_CATEGORIES))
+        values = {
+            key: [facet.value for facet in index.facets(key, Filters(), MAX_VALUES_PER_KEY)]
+            for key in index.manifest.attribute_keys
+        }
+        texts = {key: [f"{key}: {value}" for value in values[key]] for key in values}
+        known = self._vectors
+        self._vectors = {
+            **self._embed(categories, "category", known),
+            **self._embed([text for key in texts for text in texts[key]], "attribute", known),
+        }
+        return _Labels(
+            build=index.manifest.build,
+            categories=self._label_set(categories, categories, "category"),
+            attributes={
+                key: labels for key in values if (labels := self._label_set(values[key], texts[key], "attribute"))
+            },
+        )
+
+    def _embed(
+        self, texts: list[str], segment: Segment, known: dict[tuple[Segment, str], NDArray[np.float32]]
+    ) -> dict[tuple[Segment, str], NDArray[np.float32]]:
+        new = [text for text in texts if (segment, text) not in known]
+        embedded = dict(zip(new, self._embedder.embed_labels(new, segment), strict=True)) if new else {}
+        return {(segment, text): embedded[text] if text in embedded else known[segment, text] for text in texts}
+
+    def _label_set(self, labels: list[str], texts: list[str], segment: Segment) -> _LabelSet | None:
+        if not labels:
+            return None
+        return _LabelSet(labels, np.stack([self._vectors[segment, text] for text in texts]))
+
+
+def _path_ends(facets: list[FacetValue]) -> list[str]:
+    """The categories that some product ends at: those that count more products than their children together."""
+    inside: dict[str, int] = {}
+    for facet in facets:
+        parent = facet.value.rpartition(CATEGORY_SEPARATOR)[0]
+        inside[parent] = inside.get(parent, 0) + facet.count
+    return [facet.value for facet in facets if facet.count > inside.get(facet.value, 0)]
+
+
+def _levels(probabilities: dict[str, float]) -> list[dict[str, float]]:
+    """The probability of every category per level, root first: what ends at it plus what ends below it."""
+    levels: list[dict[str, float]] = []
+    for category, probability in probabilities.items():
+        for depth, ancestor in enumerate(category_levels(category.split(CATEGORY_SEPARATOR))):
+            if depth == len(levels):
+                levels.append({})
+            levels[depth][ancestor] = levels[depth].get(ancestor, 0.0) + probability
+    return levels
+
+
+def _best(probabilities: dict[str, float], limit: int) -> list[Candidate]:
+    ranked = sorted(probabilities.items(), key=lambda item: item[1], reverse=True)
+    return [Candidate(label=label, probability=min(probability, 1.0)) for label, probability in ranked[:limit]]
+
+
+def _crop(image: Image, box: Box) -> Image:
+    x0, y0, x1, y1 = box
+    return image.crop((math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)))
