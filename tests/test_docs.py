@@ -1,0 +1,185 @@
+"""The documentation is tried out: its Python runs, its links lead somewhere, its commands and settings exist.
+
+A block that opens with ```python is executed after the ones before it in its file, in a folder that holds photo.jpg
+and an index of catalog.csv. One that opens with ```python title="needs ..." is only compiled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.settings import ROOT, Settings
+
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "demo" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "models").rglob("*.md")),
+]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+STARTER = ROOT / "models" / "moon-starter"
+COMMANDS = ("app", "indexer", "trainer")
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+every_guide = pytest.mark.parametrize("document", GUIDES, ids=lambda file: str(file.relative_to(ROOT)))
+
+
+class Block(NamedTuple):
+    language: str
+    note: str
+    code: str
+    line: int
+
+
+def blocks(document: Path, *languages: str) -> list[Block]:
+    text = document.read_text()
+    fences = re.finditer(r"^```(\w*)([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [Block(m[1], m[2].strip(), m[3], text.count("\n", 0, m.start()) + 1) for m in fences]
+    return [block for block in found if block.language in languages]
+
+
+def prose(document: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+# Python
+
+
+@every_document
+def test_python_blocks_compile(document: Path) -> None:
+    for block in blocks(document, "python"):
+        compile(block.code, f"{document}:{block.line}", "exec")
+        assert not block.note or block.note.startswith('title="needs '), f"{document}:{block.line}: {block.note}"
+
+
+@pytest.fixture(scope="module")
+def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with photo.jpg and catalog.csv, and an index of that catalog by the starter model."""
+    folder = tmp_path_factory.mktemp("shop")
+    demo = ROOT / "demo"
+    chairs = pl.read_parquet(demo / "catalog.parquet").filter(pl.col("title").str.contains("(?i)armchair")).head(6)
+    pictures = pl.col("images").list.eval(pl.format("{}/{}", pl.lit(str(demo)), pl.element())).list.join("|")
+    chairs.select("id", "title", pl.col("category").list.join(" > "), pictures).write_csv(folder / "catalog.csv")
+    Image.open(demo / chairs["images"][0][0]).convert("RGB").save(folder / "photo.jpg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MOON_DATA", str(folder / "data"))
+        result = CliRunner().invoke(command_line("indexer"), ["rebuild", "catalog.csv"])
+        assert result.exit_code == 0, result.output
+        yield folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STARTER.is_dir(), reason="models/moon-starter is not there yet")
+@every_guide
+def test_python_blocks_run(document: Path, shop_folder: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(document, "python"):
+        if not block.note:
+            exec(compile(block.code, f"{document}:{block.line}", "exec"), names)  # noqa: S102
+
+
+# Links
+
+
+def slugs(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_links_and_pictures_lead_to_files_and_headings(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)|(?:src|href)=\"([^\"]+)\"", prose(document))
+    dead = []
+    for target in (first or second for first, second in targets):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in slugs(file)):
+            dead.append(target)
+    assert dead == []
+
+
+# Commands
+
+
+@cache
+def command_line(name: str) -> typer.Typer:
+    module = importlib.import_module(f"{name}.cli")
+    return next(value for value in vars(module).values() if isinstance(value, typer.Typer))
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def documented_commands(document: Path) -> Iterator[list[str]]:
+    """The words of every make, app, indexer and trainer command in console blocks and in `inline code`."""
+    lines = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(document))
+    for block in blocks(document, "console", "bash", "sh"):
+        lines += [line.removeprefix("$ ") for line in block.code.replace("\\\n", " ").splitlines()]
+    for line in lines:
+        for command in re.split(r"&&|\|\||[|;]", line):
+            command = re.sub(r"^\s*docker compose .*?\b(?:run|exec)(?: -\S+)* \S+ ", "", command)
+            if not re.match(r"\s*([A-Z_]+=\S* )*(\S*/bin/)?(make|app|indexer|trainer) ", command):
+                continue
+            words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
+            yield [words[0].rpartition("/")[2], *words[1:]]
+
+
+def complaint_about(words: list[str]) -> str | None:
+    program, *arguments = words
+    if program == "make":
+        unknown = [word for word in arguments if not word.startswith("-") and word not in make_targets()]
+        return f"no target {unknown}" if unknown else None
+    subcommands = getattr(typer.main.get_command(command_line(program)), "commands", {})
+    if arguments[0] not in subcommands:
+        return f"{program} has no command {arguments[0]}"
+    options = {option for p in subcommands[arguments[0]].params for option in (*p.opts, *p.secondary_opts)}
+    used = {word.partition("=")[0] for word in arguments if word.startswith("-")}
+    unknown = sorted(used - options - {"--help"})
+    return f"{program} {arguments[0]} has no option {unknown}" if unknown else None
+
+
+@every_document
+def test_commands_in_the_documentation_exist(document: Path) -> None:
+    complaints = {shlex.join(words): complaint_about(words) for words in documented_commands(document)}
+    assert {command: complaint for command, complaint in complaints.items() if complaint} == {}
+
+
+# Settings
+
+
+def settings_table() -> str:
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{str(field.default).removeprefix(f'{ROOT}/')}`"
+        rows.append(f"| `MOON_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_settings_table_shows_every_setting_with_its_default_and_meaning() -> None:
+    table = settings_table()
+    assert table in (ROOT / "docs" / "operations.md").read_text(), f"docs/operations.md needs this table:\n\n{table}"
+
+
+def test_examples_of_settings_name_settings_that_exist() -> None:
+    known = {f"MOON_{name.upper()}" for name in Settings.model_fields}
+    used = {name for document in DOCUMENTS for name in re.findall(r"\bMOON_[A-Z_]+\b", document.read_text())}
+    used |= set(re.findall(r"^ +(MOON_[A-Z_]+):", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE))
+    assert used - known == set()
