@@ -80,9 +80,9 @@ class BatchedEmbedder:
         futures: list[Future[Embedded]] = [Future() for _ in queries]
         with self._changed:
             if self._closed:
-                raise ModelError("The model was shut down while the query waited: send it to a running server")
+                raise ModelError("the server is shutting down; send the query again in a moment")
             if len(self._queue) + len(queries) > self._max_queued:
-                raise OverloadedError(f"{len(self._queue)} queries are waiting for the model: try again in a moment")
+                raise OverloadedError(f"{len(self._queue)} queries are waiting for the model; try again in a moment")
             self._queue.extend(zip(queries, futures, strict=True))
             self._changed.notify()
         return futures

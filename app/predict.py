@@ -94,9 +94,9 @@ class Predictor:
         watch = watch or Stopwatch()
         title = clean_text(title, self._settings.max_text_chars)
         if not title and image is None:
-            raise BadInputError("There is nothing to predict from: add a photo, a title, or both")
+            raise BadInputError("there is nothing to predict from; add a photo, a title, or both")
         if limit < 1:
-            raise BadInputError(f"limit is {limit}: it must be at least 1")
+            raise BadInputError(f"limit is {limit}; it must be at least 1")
         box = photo_box(Query(image=image, box=box))
         with watch.stage("labels"):
             labels = self._published_labels()

@@ -87,14 +87,14 @@ class SearchEngine:
     def _clean(self, query: Query) -> Query:
         text = clean_text(query.text, self._settings.max_text_chars)
         if not text and query.image is None:
-            raise BadInputError("The query is empty: write what you are looking for, add a photo, or both")
+            raise BadInputError("the query is empty; write what you are looking for, add a photo, or both")
         return replace(query, text=text, box=photo_box(query))
 
 
 def clean_text(text: str, max_chars: int) -> str:
     """The text on one line, without control characters and lone surrogates. Raises BadInputError if it is too long."""
     if len(text) > max_chars:
-        raise BadInputError(f"The text has {len(text)} characters, {max_chars} are allowed: shorten it")
+        raise BadInputError(f"the text has {len(text)} characters, {max_chars} are allowed; shorten it")
     return " ".join("".join(" " if unicodedata.category(char) in ("Cc", "Cs") else char for char in text).split())
 
 
@@ -103,22 +103,23 @@ def photo_box(query: Query) -> Box | None:
     if query.box is None:
         return None
     if query.image is None:
-        raise BadInputError("A box was given without a photo: add the photo or leave the box out")
+        raise BadInputError("there is a box without a photo; add the photo or leave the box out")
     width, height = query.image.size
     x0, y0, x1, y1 = query.box
     box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if not all(map(math.isfinite, query.box)) or box[2] - box[0] < 1 or box[3] - box[1] < 1:
         raise BadInputError(
-            f"The box {list(query.box)} marks nothing of the photo: give x0, y0, x1, y1 in pixels inside {width} x {height}"
+            f"the box {list(query.box)} marks nothing of the photo; "
+            f"give x0, y0, x1, y1 in pixels of the {width} x {height} photo"
         )
     return box
 
 
 def _check_page(limit: int, offset: int) -> None:
     if not 1 <= limit <= MAX_LIMIT:
-        raise BadInputError(f"limit is {limit}: it must be from 1 to {MAX_LIMIT}")
+        raise BadInputError(f"limit is {limit}; it must be from 1 to {MAX_LIMIT}")
     if not 0 <= offset <= MAX_OFFSET:
-        raise BadInputError(f"offset is {offset}: it must be from 0 to {MAX_OFFSET}; narrow the search with filters")
+        raise BadInputError(f"offset is {offset}; it must be from 0 to {MAX_OFFSET}; narrow the search with filters")
 
 
 def _facets(index: Index, filters: Filters) -> dict[str, list[FacetValue]]:

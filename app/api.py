@@ -1,0 +1,160 @@
+"""The HTTP API. Heavy endpoints are plain functions, which run in threads and share the model's batches."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from PIL import Image
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from app.bodies import BodyLimit, PredictBody, SearchBody, described, reads
+from app.errors import BadInputError, MoonError, NotFoundError
+from app.facade import MoonSearch
+from app.images import FORMATS
+from app.schema import Filters, Prediction, Product, SearchResult
+from app.search import MAX_LIMIT, MAX_OFFSET
+from app.serving import Health, Service
+
+log = logging.getLogger(__name__)
+
+TITLE = "MOON Search"
+BODY_SLACK = 1_000_000
+"""Bytes of a request besides the photo: text, filters, form boundaries."""
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+Category = Annotated[list[str] | None, Query(description="Category path from the root, one parameter per level")]
+
+
+def create_api(service: Service) -> FastAPI:
+    """The API over a service; start and close the service yourself."""
+    api = FastAPI(title=TITLE, description="Product search by text, photo or both.", redoc_url=None)
+    shop = MoonSearch(service=service)
+    max_bytes = service.settings.max_image_bytes * 4 // 3 + BODY_SLACK  # base64 needs four bytes for three
+    api.add_middleware(BodyLimit, max_bytes=max_bytes, prefix="/api/")
+    _add_error_handlers(api, str(service.settings.data))
+    api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]
+
+    @api.post("/api/search", openapi_extra=described(SearchBody))
+    def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> SearchResult:
+        """Products by text, photo or both, with facet counts and the time each stage took in milliseconds."""
+        body, photo = asked
+        return shop.search(
+            body.text,
+            photo,
+            box=body.box,
+            filters=body.filters,
+            limit=body.limit,
+            offset=body.offset,
+            facets=body.facets,
+        )
+
+    @api.get("/api/search")
+    def search_text(
+        text: str, category: Category = None, limit: Limit = 24, offset: Offset = 0, facets: bool = True
+    ) -> SearchResult:
+        """Products by text; POST takes photos and all filters."""
+        filters = Filters(category=category or [])
+        return shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets)
+
+    @api.post("/api/predict", openapi_extra=described(PredictBody))
+    def predict(asked: Annotated[tuple[PredictBody, bytes | None], Depends(reads(PredictBody))]) -> Prediction:
+        """Category candidates per level and value candidates per attribute key for a photo, a title or both."""
+        body, photo = asked
+        return shop.predict(body.title, photo, box=body.box, limit=body.limit)
+
+    @api.get("/api/similar/{product_id:path}")
+    def similar(product_id: str, category: Category = None, limit: Limit = 12) -> SearchResult:
+        """Products like an indexed one: one of each group, none of the product's own group."""
+        return shop.similar(product_id, limit, Filters(category=category or []))
+
+    @api.get("/api/products/{product_id:path}/images/{number:int}", response_class=Response)
+    def product_image(product_id: str, number: int) -> Response:
+        """A product's picture, counted from 0; pictures elsewhere on the web are redirected to."""
+        return _picture(shop.product(product_id), number)
+
+    @api.get("/api/products/{product_id:path}")
+    def product(product_id: str) -> Product:
+        """An indexed product."""
+        return shop.product(product_id)
+
+    @api.get("/api/health", responses={503: {"model": Health}})
+    def health(response: Response) -> Health:
+        """200 when queries are answered, 503 with the reasons until then; any answer means that the process lives."""
+        state = service.health()
+        response.status_code = 200 if state.ready else 503
+        return state.model_copy(update={"reasons": [_public(r, str(service.settings.data)) for r in state.reasons]})
+
+    return api
+
+
+def _picture(product: Product, number: int) -> Response:
+    if number >= len(product.images):
+        raise NotFoundError(f"product {product.id!r} has {len(product.images)} pictures, counted from 0")
+    location = product.images[number]
+    if location.startswith(("http://", "https://")):
+        return RedirectResponse(location, status_code=307)
+    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(location, media_type=_media_type(product, number), headers=headers)
+
+
+def _media_type(product: Product, number: int) -> str:
+    """From the file's header, so that nothing but a picture is ever served."""
+    try:
+        with Image.open(Path(product.images[number]), formats=FORMATS) as image:
+            return Image.MIME[str(image.format)]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        log.warning("picture %d of product %s cannot be served: %s", number, product.id, error)
+        raise NotFoundError(
+            f"picture {number} of product {product.id!r} is not on this server; rebuild the index where it is"
+        ) from error
+
+
+def _add_error_handlers(api: FastAPI, data_folder: str) -> None:
+    """Every error is ``{"error": message}``: what to do for ours, nothing of the server's inside for others."""
+
+    @api.exception_handler(MoonError)
+    def on_moon_error(_: Request, error: MoonError) -> JSONResponse:
+        if isinstance(error, BadInputError | NotFoundError):
+            return _error(400 if isinstance(error, BadInputError) else 404, str(error))
+        log.warning("%s", error)
+        return _error(503, _public(str(error), data_folder), {"Retry-After": "1"})
+
+    @api.exception_handler(RequestValidationError)
+    def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        return _error(422, "; ".join(problem.removeprefix(": ") for problem in problems))
+
+    @api.exception_handler(HTTPException)
+    def on_http_error(_: Request, error: HTTPException) -> JSONResponse:
+        return _error(error.status_code, error.detail, error.headers)
+
+    @api.exception_handler(Exception)
+    def on_defect(_: Request, error: Exception) -> JSONResponse:
+        return _error(500, "the server failed at this request; its log says why")
+
+
+def _error(status: int, message: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"error": message}, status, headers)
+
+
+def _public(message: str, data_folder: str) -> str:
+    """The message without the server's own folder."""
+    return message.replace(data_folder, "MOON_DATA")
+
+
+def _openapi(api: FastAPI) -> dict[str, Any]:
+    if api.openapi_schema is None:
+        schema = get_openapi(title=api.title, version=api.version, description=api.description, routes=api.routes)
+        bodies = [(SearchBody, "validation"), (PredictBody, "validation")]
+        _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+        schema["components"]["schemas"].update(definitions["$defs"])
+        api.openapi_schema = schema
+    return api.openapi_schema

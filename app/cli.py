@@ -1,0 +1,85 @@
+"""The `app` command: serve the page and the HTTP API."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from app.errors import BadInputError, MoonError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.serving import Service
+
+log = logging.getLogger(__name__)
+
+PAGES = "moon_search.pages"
+"""Entry points ``mount(api: FastAPI, service: Service) -> FastAPI`` that put a page onto the API's application."""
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="MOON Search: product search by text, photo or both."
+)
+
+
+@cli.callback()
+def _commands() -> None:
+    """Keeps `serve` a command of its own while it is the only one."""
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: MOON_HOST or 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [default: MOON_PORT or 7860]")] = None,
+) -> None:
+    """Serve the shop page and the HTTP API.
+
+    Starts without an index too, and answers queries as soon as `indexer rebuild` has published one.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = _settings()
+    import uvicorn
+
+    from app.api import create_api
+    from app.serving import Service
+
+    host, port = host or settings.host, port or settings.port
+    service = Service.from_settings(settings)
+    try:
+        application = mount_pages(create_api(service), service)
+        service.start()
+        log.info("serving on http://%s:%d", host, port)
+        uvicorn.run(application, host=host, port=port, log_level="warning")
+    finally:
+        service.close()
+
+
+def mount_pages(api: FastAPI, service: Service) -> FastAPI:
+    """Let every installed page mount itself; without one, the API is served alone."""
+    for page in entry_points(group=PAGES):
+        log.info("page: %s (%s)", page.name, page.value)
+        api = page.load()(api, service)
+    return api
+
+
+def main() -> None:
+    """Run the command; an error of ours becomes one line on stderr and exit status 1."""
+    try:
+        cli()
+    except MoonError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"MOON_{'_'.join(map(str, problem['loc']))}".upper()
+        raise BadInputError(f"{name} is {problem['input']!r}: {problem['msg']}; correct or unset it") from error
