@@ -8,7 +8,7 @@ WORKDIR /srv/moon
 
 # The libraries change less often than the code: they get a layer of their own.
 COPY pyproject.toml constraints.txt README.md ./
-RUN mkdir app indexer trainer ui \
+RUN for package in app indexer trainer ui; do mkdir $package && touch $package/__init__.py; done \
     && pip install --extra-index-url "$TORCH_INDEX" --constraint constraints.txt --editable .
 
 COPY app app
