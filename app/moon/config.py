@@ -1,0 +1,42 @@
+"""What makes a base model a MOON model; saved as ``moon`` inside the checkpoint's ``config.json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+TEMPLATE_VERSION = 1
+"""Raised whenever the way products and queries are written into the prompt changes; part of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class MoonConfig:
+    """Guided experts (paper, eq. 4), pooling and core product detection. Defaults follow the paper where it speaks.
+
+    ``experts`` counts the two reserved ones (category, attribute). ``expert_rank=None`` copies the whole FFN per expert
+    (paper); a number keeps one shared FFN and gives each expert a low-rank update (our decision, for 3B backbones).
+    ``renormalise=False`` is the paper's literal form, in which the weights of inactive experts are lost.
+    ``skip`` adds a linear path from the LLM's input embeddings to its output, gated per channel (our decision, for
+    small LLMs that would otherwise bury what the vision tower knew). ``box_head`` adds the learned core product
+    detector (our decision).
+    """
+
+    experts: int = 4
+    top_k: int = 2
+    expert_rank: int | None = None
+    moe_layers: Literal["all", "upper_half_alternate"] = "all"
+    renormalise: bool = True
+    balance: float = 0.01
+    pooling: Literal["mean", "mean_all", "last"] = "mean"
+    attention: Literal["causal", "bidirectional"] = "causal"
+    skip: bool = False
+    box_head: bool = False
+
+    def __post_init__(self) -> None:
+        if self.experts < 3:
+            raise ValueError(f"experts={self.experts}: at least 3 are needed, two of them are reserved")
+        if not 1 <= self.top_k <= self.experts - 2:
+            raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,182 @@
+"""Guided mixture of experts (paper, eq. 4): one linear router, free experts, and experts reserved for segments.
+
+    out(x) = sum_{n <= N-2} G_n(x) f_n(x) + G_{N-1}(x) f_{N-1}(x_category) + G_N(x) f_N(x_attribute)
+
+Our decisions: logits of experts that may not see a token are -inf before the softmax, so each token's weights sum to
+1; top-k picks among free experts only; experts start as copies of the pretrained FFN and the router at 0, so that an
+upcycled model computes exactly what its base computed.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.moon.config import MoonConfig
+from app.moon.segments import TokenType
+
+
+class GuidedExperts(nn.Module):
+    """Takes the place of a decoder layer's FFN. Subclasses say what an expert is."""
+
+    token_types: Tensor | None
+
+    def __init__(self, config: MoonConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.router = nn.Linear(width, config.experts, bias=False)
+        nn.init.zeros_(self.router.weight)
+        self.token_types = None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden states (batch, tokens, width) to the weighted sum of each token's experts, same shape.
+
+        ``token_types`` (batch, tokens) is set by the layer's own pre-hook in the very call it belongs to.
+        """
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        types = self.token_types
+        types = flat.new_zeros(len(flat), dtype=torch.long) if types is None else types.reshape(-1)
+        weights = self.route(flat, types)
+        return self.mix(flat, weights).reshape(hidden.shape)
+
+    def allowed(self, types: Tensor) -> Tensor:
+        """Boolean (tokens, experts): free experts see all, a reserved one only its own segment."""
+        free = torch.ones(len(types), self.config.experts - 2, dtype=torch.bool, device=types.device)
+        reserved = torch.stack([types == TokenType.CATEGORY, types == TokenType.ATTRIBUTE], dim=1)
+        return torch.cat([free, reserved], dim=1)
+
+    def route(self, flat: Tensor, types: Tensor) -> Tensor:
+        """Weight of every expert on every token, shape (tokens, experts); exactly 0 where an expert is not used."""
+        logits = self.router(flat).float()
+        free = self.config.experts - 2
+        kept = self.allowed(types)
+        if self.config.top_k < free:
+            best = logits[:, :free].topk(self.config.top_k, dim=1).indices
+            kept = kept.clone()
+            kept[:, :free] = torch.zeros_like(kept[:, :free]).scatter(1, best, True)
+        if self.training and self.config.balance > 0 and torch.is_grad_enabled():
+            logits = _AddLossGradient.apply(logits, self.config.balance * _balance(logits[:, :free], kept[:, :free]))
+        if self.config.renormalise:
+            weights = logits.masked_fill(~kept, -torch.inf).softmax(dim=1)
+        else:
+            weights = logits.softmax(dim=1).masked_fill(~kept, 0.0)
+        return weights.to(flat.dtype)
+
+    def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class FullExperts(GuidedExperts):
+    """Every expert is a complete copy of the FFN (paper)."""
+
+    def __init__(self, config: MoonConfig, width: int, ffn: nn.Module) -> None:
+        super().__init__(config, width)
+        self.experts = nn.ModuleList(copy.deepcopy(ffn) for _ in range(config.experts))
+
+    def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros_like(flat)
+        for number, expert in enumerate(self.experts):
+            rows = weights[:, number].nonzero().squeeze(1)
+            if len(rows):
+                out = out.index_add(0, rows, expert(flat[rows]) * weights[rows, number, None])
+        return out
+
+
+class LowRankExperts(GuidedExperts):
+    """One shared FFN and, per expert, a rank-r update of its gate, up and down projections (our decision)."""
+
+    def __init__(self, config: MoonConfig, width: int, ffn: nn.Module, rank: int) -> None:
+        super().__init__(config, width)
+        self.shared = ffn
+        inner = ffn.gate_proj.out_features
+        self.gate, self.up, self.down = (
+            _Updates(config.experts, source, target, rank)
+            for source, target in ((width, inner), (width, inner), (inner, width))
+        )
+
+    def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
+        gate, up = self.shared.gate_proj(flat), self.shared.up_proj(flat)
+        inner, out = torch.zeros_like(gate), torch.zeros_like(flat)
+        for number in range(self.config.experts):
+            rows = weights[:, number].nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            x, weight = flat[rows], weights[rows, number, None]
+            activated = self.shared.act_fn(gate[rows] + self.gate(number, x)) * (up[rows] + self.up(number, x)) * weight
+            inner = inner.index_add(0, rows, activated)
+            out = out.index_add(0, rows, self.down(number, activated))
+        return out + self.shared.down_proj(inner)
+
+
+class _Updates(nn.Module):
+    """Low-rank matrices of all experts for one projection; ``b`` starts at 0, so the update does too."""
+
+    def __init__(self, experts: int, source: int, target: int, rank: int) -> None:
+        super().__init__()
+        self.a = nn.ParameterList(nn.Parameter(torch.empty(rank, source)) for _ in range(experts))
+        self.b = nn.ParameterList(nn.Parameter(torch.zeros(target, rank)) for _ in range(experts))
+        for a in self.a:
+            nn.init.kaiming_uniform_(a, a=5**0.5)
+
+    def forward(self, number: int, x: Tensor) -> Tensor:
+        return x @ self.a[number].T @ self.b[number].T
+
+
+class _AddLossGradient(torch.autograd.Function):
+    """Identity on ``logits`` whose backward also sends gradient 1 into ``loss``.
+
+    The load-balancing loss is thereby added to whatever loss is trained, also when the layer is recomputed under
+    gradient checkpointing, without being collected anywhere.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, loss: Tensor) -> Tensor:
+        ctx.loss_like = loss
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, torch.ones_like(ctx.loss_like)
+
+
+def _balance(logits: Tensor, kept: Tensor) -> Tensor:
+    """Switch-style balance of the free experts: N * sum(share of tokens * mean probability); 1 when even."""
+    share = kept.float().mean(dim=0) / kept.float().sum(dim=1).mean()
+    return logits.shape[1] * (share * logits.softmax(dim=1).mean(dim=0)).sum()
+
+
+def decoder_layers(model: nn.Module) -> nn.ModuleList:
+    """The language model's decoder layers (vision blocks have an ``mlp`` too and must not be touched)."""
+    for name in ("language_model", "text_model"):
+        layers = getattr(getattr(model, name, None), "layers", None)
+        if isinstance(layers, nn.ModuleList) and all(hasattr(layer, "mlp") for layer in layers):
+            return layers
+    raise ValueError(f"{type(model).__name__} has no language_model or text_model with FFN layers that MOON can extend")
+
+
+def insert_experts(model: nn.Module, config: MoonConfig) -> None:
+    """Replace the FFN of the chosen decoder layers by guided experts that compute the same (upcycling)."""
+    layers = decoder_layers(model)
+    chosen = range(len(layers)) if config.moe_layers == "all" else range(len(layers) - 1, len(layers) // 2 - 1, -2)
+    for index in chosen:
+        layer, ffn = layers[index], layers[index].mlp
+        weight = next(ffn.parameters())
+        width = model.config.get_text_config().hidden_size
+        experts: GuidedExperts
+        if config.expert_rank is None:
+            experts = FullExperts(config, width, ffn)
+        elif all(isinstance(getattr(ffn, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
+            experts = LowRankExperts(config, width, ffn, config.expert_rank)
+        else:
+            raise ValueError(f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model")
+        layer.mlp = experts.to(device=weight.device, dtype=weight.dtype)
+        layer.register_forward_pre_hook(_receive_token_types, with_kwargs=True)
+
+
+def _receive_token_types(layer: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Hand the types of this very call to the experts; runs again when the layer is recomputed for its gradient."""
+    layer.mlp.token_types = kwargs.pop("token_types", None)
+    return args, kwargs

@@ -1,0 +1,125 @@
+"""EfficientNet-Lite as a Hugging Face vision model: the picture tower of the starter checkpoint.
+
+Our decision (the paper's tower is private): 4.8 M parameters, no attention, fast on a CPU. Architecture of
+EfficientNet-Lite2 (Tan & Le 2019; Lite variant without squeeze-excitation and with ReLU6): TensorFlow "same" padding,
+BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``grid`` visual tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+# kernel, stride, expansion, output channels, repeats: EfficientNet-B0 scaled to width 1.1 and depth 1.2
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 3),
+    (5, 2, 6, 48, 3),
+    (3, 2, 6, 88, 4),
+    (5, 1, 6, 120, 4),
+    (5, 2, 6, 208, 5),
+    (3, 1, 6, 352, 1),
+)
+
+
+class EfficientNetLiteConfig(PretrainedConfig):
+    """``image_size`` in pixels; the output has ``grid`` x ``grid`` visual tokens of ``hidden_size`` channels."""
+
+    model_type = "moon_efficientnet_lite"
+
+    def __init__(self, image_size: int = 224, grid: int = 4, hidden_size: int = 1280, **kwargs) -> None:
+        self.image_size = image_size
+        self.grid = grid
+        self.hidden_size = hidden_size
+        super().__init__(**kwargs)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's "same" padding, which is asymmetric for even sizes at stride 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        height, width = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[-2:])
+        x = functional.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return super().forward(x)
+
+
+class InvertedResidual(nn.Module):
+    """Expand, depthwise convolution, project; with a shortcut where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers += [nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden, eps=1e-3), nn.ReLU6()]
+        layers += [
+            SameConv2d(hidden, hidden, kernel, stride, groups=hidden, bias=False),
+            nn.BatchNorm2d(hidden, eps=1e-3),
+            nn.ReLU6(),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs, eps=1e-3),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x) if self.shortcut else self.layers(x)
+
+
+class EfficientNetLiteModel(PreTrainedModel):
+    """Pixels (batch, 3, image_size, image_size), normalised with mean and std 0.5, to a map of visual tokens."""
+
+    config_class = EfficientNetLiteConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
+        super().__init__(config)
+        self.stem = nn.Sequential(SameConv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3), nn.ReLU6())
+        blocks, channels = [], 32
+        for kernel, stride, expansion, outputs, repeats in STAGES:
+            for repeat in range(repeats):
+                blocks.append(InvertedResidual(channels, outputs, kernel, 1 if repeat else stride, expansion))
+                channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, config.hidden_size, 1, bias=False),
+            nn.BatchNorm2d(config.hidden_size, eps=1e-3),
+            nn.ReLU6(),
+        )
+        self.post_init()
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """The unpooled feature map, shape (batch, hidden_size, height / 32, width / 32)."""
+        return self.head(self.blocks(self.stem(pixel_values.to(self.dtype))))
+
+    def forward(self, pixel_values: Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """``last_hidden_state`` of shape (batch, hidden_size, grid, grid), ``pooler_output`` its mean over the map."""
+        features = self.features(pixel_values)
+        grid = functional.adaptive_avg_pool2d(features, self.config.grid)
+        return BaseModelOutputWithPooling(last_hidden_state=grid, pooler_output=features.mean(dim=(2, 3)))
+
+    def train(self, mode: bool = True) -> EfficientNetLiteModel:
+        """Stays in evaluation mode: BatchNorm statistics would drift even with frozen weights."""
+        return super().train(False)
+
+
+AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)
+AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel)
+
+
+def efficientnet_state(source: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the published weights (``_conv_stem``, ``_blocks.N`` ...) to this module's names.
+
+    The two models list the same tensors in the same order, classifier aside, so order is the mapping; shapes are
+    checked by the strict load that follows.
+    """
+    values = [tensor for name, tensor in source.items() if not name.startswith("_fc.")]
+    with torch.device("meta"):
+        names = list(EfficientNetLiteModel(EfficientNetLiteConfig()).state_dict())
+    if len(names) != len(values):
+        raise ValueError(f"expected {len(names)} tensors of EfficientNet-Lite2, found {len(values)}")
+    return dict(zip(names, values, strict=True))

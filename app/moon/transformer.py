@@ -1,0 +1,160 @@
+"""MOON as a sentence-transformers module: a Hugging Face image-text model whose decoder FFNs are guided experts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from sentence_transformers.base.modules import Transformer
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel
+
+from app.errors import ModelError
+from app.moon.boxes import BoxHead
+from app.moon.config import MoonConfig
+from app.moon.experts import decoder_layers, insert_experts
+from app.moon.segments import MARKERS, Markers, image_token_id
+
+NEW_PARTS = ("moon_skip", "moon_box_head")
+
+
+class Skip(nn.Module):
+    """A linear path around the LLM: ``linear(input embedding) + gate * LLM output`` per token (our decision).
+
+    Starts as the identity with the gate closed. Pooled, it is a bag of word and patch embeddings, which keeps what the
+    vision tower and the words knew while a small LLM learns what to add.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width, bias=False)
+        self.gate = nn.Parameter(torch.zeros(width))
+        nn.init.eye_(self.linear.weight)
+
+    def forward(self, embedded: Tensor, output: Tensor | None) -> Tensor:
+        """Both of shape (batch, tokens, width); ``output=None`` stands for a closed gate, the LLM not being run."""
+        skipped = self.linear(embedded)
+        return skipped if output is None else skipped + self.gate * output
+
+
+def add_moon_parts(model: PreTrainedModel, config: MoonConfig) -> None:
+    """Insert guided experts and, where configured, the skip path and the box head, into a loaded base model."""
+    insert_experts(model, config)
+    weight = next(decoder_layers(model).parameters())
+    if config.skip:
+        width = model.config.get_text_config().hidden_size
+        model.moon_skip = Skip(width).to(device=weight.device, dtype=weight.dtype)
+    if config.box_head:
+        channels = model.config.vision_config.hidden_size
+        model.moon_box_head = BoxHead(channels).to(device=weight.device, dtype=weight.dtype)
+    model.config.moon = config.to_dict()
+
+
+def moon_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """A subclass of ``base`` that is built with the parts its ``config.moon`` names, so that weights load strictly."""
+
+    def init(self: PreTrainedModel, config: PretrainedConfig, *args: Any, **kwargs: Any) -> None:
+        base.__init__(self, config, *args, **kwargs)
+        add_moon_parts(self, MoonConfig(**config.moon))
+
+    return type(base.__name__, (base,), {"__init__": init, "__module__": base.__module__})
+
+
+class MoonTransformer(Transformer):
+    """Tokens of pictures and marked text in, one output vector per token out; pooling and normalisation follow.
+
+    Inputs are dicts ``{"image": [PIL, ...], "text": str}`` as :mod:`app.moon.prompt` writes them. ``run_llm=False``
+    leaves only the skip path, which a trainer may warm up first.
+    """
+
+    run_llm = True
+
+    def __init__(self, model_name_or_path: str, **kwargs: Any) -> None:
+        super().__init__(model_name_or_path, **kwargs)
+        if getattr(self.model.config, "moon", None) is None:
+            raise ModelError(f"{model_name_or_path} is no MOON checkpoint; make one with `trainer upcycle`.")
+        self.attach()
+
+    def attach(self) -> None:
+        """Connect to the model's language model; called once the MOON parts are in place."""
+        self.moon = MoonConfig(**self.model.config.moon)
+        self.markers = Markers.of(self.tokenizer, image_token_id(self.model.config))
+        object.__setattr__(self, "_decoder", self.model.get_decoder())
+        self._decoder.register_forward_pre_hook(self._enter_decoder, with_kwargs=True)
+        self._token_types: Tensor | None = None
+        self._embedded: Tensor | None = None
+
+    def _load_model(
+        self, model_name_or_path: str, transformer_task: str, config: PretrainedConfig, *args: Any, **kwargs: Any
+    ) -> PreTrainedModel:
+        if getattr(config, "moon", None) is None:
+            return super()._load_model(model_name_or_path, transformer_task, config, *args, **kwargs)
+        kwargs.pop("trust_remote_code", None)
+        cls = moon_class(MODEL_MAPPING[type(config)])
+        model, loading = cls.from_pretrained(
+            model_name_or_path, config=config, output_loading_info=True, use_safetensors=True, **kwargs
+        )
+        problems = {kind: sorted(loading[kind]) for kind in ("missing_keys", "unexpected_keys") if loading[kind]}
+        if problems or loading.get("mismatched_keys"):
+            raise ModelError(
+                f"{model_name_or_path}: the weights do not fit the configuration ({problems}); "
+                "the checkpoint is damaged or was made by another version; download or train it again."
+            )
+        return model
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Adds ``token_embeddings`` (batch, tokens, width); with mean pooling, ``attention_mask`` becomes the content."""
+        self._token_types = self.markers.types(features["input_ids"])
+        try:
+            if self.moon.skip and not self.run_llm:
+                features["token_embeddings"] = self.model.moon_skip(self._embed(features), None)
+            else:
+                features = super().forward(features, **kwargs)
+                if self.moon.skip:
+                    output = features["token_embeddings"]
+                    features["token_embeddings"] = self.model.moon_skip(self._embedded, output)
+        finally:
+            self._token_types = self._embedded = None
+        if self.moon.pooling == "mean":
+            features["attention_mask"] = self.markers.content(features["input_ids"], features["attention_mask"])
+        return features
+
+    def _embed(self, features: dict[str, Any]) -> Tensor:
+        """The LLM's input embeddings, words and projected visual tokens, without running it."""
+        embedded = self.model.get_input_embeddings()(features["input_ids"])
+        if "pixel_values" not in features:
+            return embedded
+        visual = self.model.get_image_features(features["pixel_values"], return_dict=True).pooler_output
+        mask = (features["input_ids"] == self.markers.image).unsqueeze(-1)
+        return embedded.masked_scatter(mask, visual.to(embedded.dtype))
+
+    def _enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""
+        if self._token_types is None:
+            return args, kwargs
+        kwargs["token_types"] = self._token_types
+        if self.moon.skip:
+            self._embedded = kwargs["inputs_embeds"]
+        mask = kwargs.get("attention_mask")
+        if self.moon.attention == "bidirectional" and mask is not None and mask.ndim == 2:
+            kwargs["attention_mask"] = mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        return args, kwargs
+
+    def tokens(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Preprocessed batch on the model's device."""
+        batch = self.preprocess(list(inputs))
+        return {key: value.to(self.model.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+    @classmethod
+    def upcycled(cls, base: str, config: MoonConfig, **kwargs: Any) -> Self:
+        """A MOON model from any Hugging Face image-text model: same function, plus experts and segment tokens."""
+        module = cls.__new__(cls)
+        Transformer.__init__(module, base, **kwargs)
+        tokenizer = module.tokenizer
+        tokenizer.add_special_tokens({"additional_special_tokens": MARKERS}, replace_extra_special_tokens=False)
+        if len(tokenizer) > module.model.get_input_embeddings().num_embeddings:
+            module.model.resize_token_embeddings(len(tokenizer))
+        add_moon_parts(module.model, config)
+        module.attach()
+        return module
