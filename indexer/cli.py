@@ -1,0 +1,161 @@
+"""The `indexer` command: turn a catalog into the published index, and look after the builds."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from app.encoder import Embedder
+from app.errors import CatalogError, MoonError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from indexer.rebuild import Model
+
+REJECTED = 3
+
+Catalog = Annotated[
+    Path, typer.Argument(metavar="CATALOG", help="A .csv, .tsv, .jsonl, .ndjson or .parquet file, see docs/indexer.md")
+]
+
+cli = typer.Typer(
+    help="Turn a product catalog into the index that `app serve` searches.\n\n"
+    "Settings are read from the environment and from .env: MOON_MODEL, MOON_DATA, MOON_STORE ... "
+    "Exit code 0: all fine. 3: done, but some rows were rejected. 1: failed, the published index is what it was.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@cli.command()
+def rebuild(catalog: Catalog) -> None:
+    """Bring the index in line with a catalog.
+
+    Only new and changed products are embedded. Searches go on undisturbed until the new index is verified; a run that
+    was killed is simply started again.
+    """
+    from app.store import open_store
+    from indexer.console import progress_bar, show_outcome
+    from indexer.rebuild import rebuild as run
+
+    settings = Settings()
+    outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar)
+    show_outcome(outcome)
+    if outcome.report.count("reject"):
+        raise typer.Exit(REJECTED)
+
+
+@cli.command()
+def validate(catalog: Catalog) -> None:
+    """Check a catalog and its pictures; nothing is indexed.
+
+    Shows how the first five rows are understood, and what is wrong with the others.
+    """
+    from indexer.catalog import read_catalog
+    from indexer.console import progress_bar, show_products, show_report
+    from indexer.pictures import prepare_ahead
+    from indexer.report import Report
+
+    report = Report()
+    rows = read_catalog(catalog, report)
+    usable = pictures = 0
+    with progress_bar("Pictures", len(rows)) as advance:
+        for item in prepare_ahead(rows, None, Settings()):
+            report.add([*item.problems, *([item.reject] if item.is_empty else [])])
+            usable += not item.is_empty
+            pictures += len(item.images)
+            advance(1)
+    typer.echo(f"{catalog}: {usable} products with {pictures} usable pictures.")
+    show_products([row.product for row in rows[:5]])
+    show_report(report)
+    if not usable:
+        raise CatalogError(f"{catalog}: no product can be indexed; correct the rows above")
+    if report.count("reject"):
+        raise typer.Exit(REJECTED)
+
+
+@cli.command()
+def status() -> None:
+    """Show the builds and which one is published."""
+    from app.store import open_store
+    from indexer.console import show_builds
+
+    store = open_store(Settings())
+    builds = store.builds()
+    if not builds:
+        typer.echo("There is no index yet. Make one with: indexer rebuild CATALOG")
+        return
+    show_builds(builds, store.published())
+
+
+@cli.command()
+def rollback() -> None:
+    """Publish the previous build again."""
+    from app.store import open_store
+
+    typer.echo(f"Published build {open_store(Settings()).rollback()}.")
+
+
+@cli.command()
+def prune(
+    vectors: Annotated[
+        bool,
+        typer.Option(
+            "--vectors", help="Also delete the vectors of models that neither a kept build nor MOON_MODEL uses"
+        ),
+    ] = False,
+) -> None:
+    """Delete builds beyond MOON_KEEP_BUILDS.
+
+    The published one always stays.
+    """
+    from app.store import open_store
+    from indexer.rebuild import drop_old_builds, only_one_writer, vectors_folder
+
+    settings = Settings()
+    store = open_store(settings)
+    with only_one_writer(settings.data):
+        dropped = drop_old_builds(store, settings)
+        typer.echo(f"Deleted builds: {', '.join(dropped) or 'none'}.")
+        if vectors:
+            used = {manifest.fingerprint for manifest in store.builds()} | {_model(settings).fingerprint}
+            unused = [folder for folder in sorted(vectors_folder(settings).glob("*")) if folder.name not in used]
+            for folder in unused:
+                shutil.rmtree(folder)
+            typer.echo(f"Deleted vectors of models: {', '.join(folder.name for folder in unused) or 'none'}.")
+
+
+def main() -> None:
+    """The console entry: errors that are meant for people become one line and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("indexer").setLevel(logging.INFO)
+    try:
+        cli()
+    except MoonError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except ValidationError as error:
+        names = ", ".join(f"MOON_{'_'.join(map(str, e['loc'])).upper()} ({e['msg']})" for e in error.errors())
+        typer.echo(f"Error: settings that cannot be used: {names}; correct the environment or .env", err=True)
+        sys.exit(1)
+
+
+def _model(settings: Settings) -> Model:
+    from app.moon import model_fingerprint
+    from indexer.rebuild import Model
+
+    def load() -> Embedder:
+        from app.moon import load_encoder
+
+        return load_encoder(settings)
+
+    name = Path(settings.model).name if Path(settings.model).is_dir() else settings.model
+    return Model(name, model_fingerprint(settings.model, settings), load)

@@ -1,0 +1,110 @@
+"""What the commands show: progress with rate and time left, tables, summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from app.schema import CATEGORY_SEPARATOR, Product
+from app.store.base import Manifest
+from indexer.rebuild import Advance, Outcome
+from indexer.report import Report
+
+
+class RateColumn(ProgressColumn):
+    """Items per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f}/s" if speed else "")
+
+
+@contextmanager
+def progress_bar(stage: str, items: int) -> Iterator[Advance]:
+    """A bar on stderr while the block runs; nothing moves where stderr is not a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(stage, total=items)
+        yield lambda count: progress.advance(task, count)
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """The result of a rebuild."""
+    console = _console()
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.timings.items())
+    if not outcome.changed:
+        console.print(f"Nothing changed: build {outcome.build} with {outcome.products} products stays published.")
+    else:
+        console.print(
+            f"Published build {outcome.build}: {outcome.products} products, {outcome.embedded} newly embedded, "
+            f"recall {outcome.recall:.1%}."
+        )
+    console.print(f"Time: {stages}.")
+    if outcome.dropped:
+        console.print(f"Dropped old builds: {', '.join(outcome.dropped)}.")
+    show_report(outcome.report)
+    if outcome.report.problems:
+        console.print(f"All of them: {outcome.report_file}")
+
+
+def show_report(report: Report) -> None:
+    """How many rows were rejected, and the problems by kind with the first of each."""
+    console = _console()
+    console.print(f"Rejected: {report.count('reject')}. Warnings: {report.count('warning')}.")
+    for line in report.summary():
+        console.print(_printable(line))
+
+
+def show_products(products: Sequence[Product]) -> None:
+    """A preview of how products were understood."""
+    console = _console()
+    for product in products:
+        console.print(_printable(f"{product.id}: {product.title or 'without a title'}"))
+        fields = {"category": CATEGORY_SEPARATOR.join(product.category)}
+        fields |= {key: ", ".join(values) for key, values in product.attributes.items()}
+        fields |= {key: f"{value:g}" for key, value in product.numbers.items()}
+        fields |= {f"picture {place}": image for place, image in enumerate(product.images, start=1)}
+        for key, value in fields.items():
+            console.print(_printable(f"    {key}: {value}"))
+
+
+def show_builds(builds: Sequence[Manifest], published: str | None) -> None:
+    """The builds, newest first."""
+    columns = ("build", "", "products", "rejected", "warnings", "model", "age")
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    for manifest in builds:
+        mark = "published" if manifest.build == published else ""
+        counts = (str(manifest.products), str(manifest.rejected), str(manifest.warnings))
+        model = f"{manifest.model} ({manifest.fingerprint[:8]})"
+        table.add_row(manifest.build, mark, *counts, _printable(model), age(manifest.created))
+    _console().print(table)
+
+
+def age(moment: datetime) -> str:
+    """The time since ``moment`` in its largest unit.
+
+    >>> from datetime import timedelta
+    >>> age(datetime.now(UTC) - timedelta(hours=50))
+    '2 d'
+    """
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def _console() -> Console:
+    return Console(markup=False, highlight=False, soft_wrap=True, emoji=False)
+
+
+def _printable(words: str) -> str:
+    """Control characters of a catalog must not reach the terminal."""
+    return "".join(character if character.isprintable() else "�" for character in words)

@@ -1,0 +1,131 @@
+"""Embed what is new: batches for the encoder, vectors into the archive, a reject for every product it cannot embed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.encoder import Embedder, Vectors
+from app.errors import ModelError, MoonError
+from app.schema import Product
+from app.settings import Settings
+from indexer.catalog import CatalogRow
+from indexer.pictures import Prepared, prepare_ahead
+from indexer.report import Problem, Report
+from indexer.vectors import VectorArchive, check_vectors, unusable
+
+log = logging.getLogger(__name__)
+
+_ENCODER_ERRORS = (MoonError, ValueError, RuntimeError)
+"""What processors and torch (out of memory included) raise on an input they cannot handle."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A product of the new build and the hash under which its vector is known."""
+
+    product: Product
+    content: str
+
+
+def embed_catalog(
+    rows: Sequence[CatalogRow],
+    archive: VectorArchive,
+    load_embedder: Callable[[], Embedder],
+    settings: Settings,
+    report: Report,
+    advance: Callable[[int], None],
+) -> list[Entry]:
+    """The products whose vectors are in ``archive`` afterwards; new ones are embedded, each batch becomes a part.
+
+    ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done.
+    """
+    entries: list[Entry] = []
+    embedder: Embedder | None = None
+    for batch in _batches(_largest_first(rows), archive, settings):
+        report.add(problem for item in batch for problem in item.problems)
+        new = list({item.content: item for item in batch if item.content not in archive and not item.is_empty}.values())
+        failed: dict[str, str] = {}
+        if new:
+            embedder = embedder or load_embedder()
+            failed = _embed(new, archive, embedder)
+        for item in batch:
+            if item.content in archive:
+                entries.append(Entry(item.row.product, item.content))
+            else:
+                report.add([_reject(item, failed[item.content]) if item.content in failed else item.reject])
+        advance(len(batch))
+    return entries
+
+
+def _largest_first(rows: Sequence[CatalogRow]) -> list[CatalogRow]:
+    """Neighbours of like size waste no padding; with the largest first, too little memory shows at once."""
+    return sorted(rows, key=lambda row: (len(row.product.images), len(row.product.title)), reverse=True)
+
+
+def _batches(rows: Sequence[CatalogRow], archive: VectorArchive, settings: Settings) -> Iterator[list[Prepared]]:
+    """Known products pass through; a batch ends with ``batch_size`` new ones or four times as many new pictures."""
+    batch: list[Prepared] = []
+    new = pictures = 0
+    for item in prepare_ahead(rows, archive, settings):
+        batch.append(item)
+        new += item.content not in archive
+        pictures += len(item.images)
+        if new >= settings.batch_size or pictures >= 4 * settings.batch_size or len(batch) >= 32 * settings.batch_size:
+            yield batch
+            batch, new, pictures = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _embed(items: list[Prepared], archive: VectorArchive, embedder: Embedder) -> dict[str, str]:
+    """Embed one batch into the archive; if that fails, one by one. Returns the reasons of failures by content hash.
+
+    Raises ModelError if the model is at fault: every item fails, or the vectors have the wrong shape.
+    """
+    failed: dict[str, str] = {}
+    try:
+        vectors = _vectors(items, embedder)
+    except ModelError:
+        raise
+    except _ENCODER_ERRORS as error:
+        log.warning("a batch of %d products failed (%s); embedding them one by one", len(items), error)
+        items, vectors = _embed_singly(items, embedder, failed)
+    bad = unusable(vectors)
+    good = [item for item, is_bad in zip(items, bad, strict=True) if not is_bad]
+    failed |= {
+        item.content: "the model gave a vector without direction"
+        for item, is_bad in zip(items, bad, strict=True)
+        if is_bad
+    }
+    if good:
+        archive.append([item.content for item in good], vectors[~bad], [item.broken for item in good])
+    return failed
+
+
+def _embed_singly(items: list[Prepared], embedder: Embedder, failed: dict[str, str]) -> tuple[list[Prepared], Vectors]:
+    done: list[Prepared] = []
+    vectors: list[Vectors] = []
+    for item in items:
+        try:
+            vectors.append(_vectors([item], embedder))
+            done.append(item)
+        except _ENCODER_ERRORS as error:
+            failed[item.content] = f"the model cannot embed it ({error})"
+    if not done and len(items) > 1:
+        raise ModelError(f"all {len(items)} products of a batch failed, the last one: {failed[items[-1].content]}")
+    return done, np.concatenate([np.empty((0, embedder.dimensions), np.float32), *vectors])
+
+
+def _vectors(items: Sequence[Prepared], embedder: Embedder) -> Vectors:
+    vectors = embedder.embed_products([item.row.product for item in items], [item.images for item in items])
+    check_vectors(vectors, len(items), embedder.dimensions)
+    return vectors
+
+
+def _reject(item: Prepared, reason: str) -> Problem:
+    remedy = "check the product's texts and pictures"
+    return Problem("reject", item.row.product.id, item.row.number, "vector", reason, remedy)

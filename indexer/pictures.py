@@ -1,0 +1,118 @@
+"""Products made ready for the encoder: pictures read, hashed and decoded by threads that run ahead of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from PIL.Image import Image
+
+from app.errors import BadInputError
+from app.images import decode_image, read_bytes
+from app.schema import Product
+from app.settings import Settings
+from indexer.catalog import CatalogRow
+from indexer.report import Problem
+from indexer.vectors import Broken, VectorArchive
+
+MAX_SIDE = 1024
+"""Longer sides of catalog pictures are reduced to this many pixels, so that what waits for the encoder stays small."""
+
+_HASH_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row, the hash of everything that its vector is made of, and its pictures unless the vector is known."""
+
+    row: CatalogRow
+    content: str
+    images: list[Image] = field(default_factory=list)
+    broken: Broken = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a model would have nothing to look at."""
+        return not (self.row.product.title or self.images)
+
+    @property
+    def reject(self) -> Problem:
+        """What to report of an empty product."""
+        remedy = "add a title or replace the pictures"
+        return Problem("reject", self.row.product.id, self.row.number, "images", "no title, no usable picture", remedy)
+
+
+def content_hash(product: Product, pictures: Sequence[str]) -> str:
+    """SHA-256 of what the model sees: title, category, attributes in their order, and the hashes of the pictures."""
+    seen = [_HASH_VERSION, product.title, product.category, list(product.attributes.items()), list(pictures)]
+    return hashlib.sha256(json.dumps(seen, ensure_ascii=False).encode()).hexdigest()
+
+
+def prepare_ahead(rows: Sequence[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
+    """Prepare ``rows`` in their order, at most about four batches of pictures ahead of the consumer.
+
+    Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded.
+    """
+    ahead = 4 * settings.batch_size
+    waiting: deque[tuple[int, Future[Prepared]]] = deque()
+    pending = 0
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures") as pool:
+        try:
+            for row in rows:
+                weight = max(1, len(row.product.images))
+                waiting.append((weight, pool.submit(prepare, row, archive, settings)))
+                pending += weight
+                while pending > ahead:
+                    weight, future = waiting.popleft()
+                    pending -= weight
+                    yield future.result()
+            while waiting:
+                yield waiting.popleft()[1].result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) -> Prepared:
+    """Read the pictures of a row and decode them unless its vector is known. Broken ones become warnings."""
+    problems: list[Problem] = []
+    pictures: list[tuple[str, str, bytes]] = []
+    for location in row.product.images:
+        try:
+            data = read_bytes(location, max_bytes=settings.max_image_bytes)
+        except BadInputError as error:
+            problems.append(_warning(row, str(error)))
+        else:
+            pictures.append((location, hashlib.sha256(data).hexdigest(), data))
+    content = content_hash(row.product, [digest for _, digest, _ in pictures])
+    if archive is not None and content in archive:
+        broken = archive.broken(content)
+        problems += [_warning(row, f"{name}: {broken[digest]}") for name, digest, _ in pictures if digest in broken]
+        return Prepared(row, content, problems=problems)
+
+    images: list[Image] = []
+    reasons: dict[str, str] = {}
+    for location, digest, data in pictures:
+        try:
+            images.append(_decode(data, location, settings))
+        except BadInputError as error:
+            reasons[digest] = str(error).removeprefix(f"{location}: ")
+            problems.append(_warning(row, str(error)))
+    return Prepared(row, content, images, reasons, problems)
+
+
+def _decode(data: bytes, location: str, settings: Settings) -> Image:
+    image = decode_image(data, name=location, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    return image
+
+
+def _warning(row: CatalogRow, reason: str) -> Problem:
+    remedy = "the product is indexed without this picture; replace or remove it"
+    return Problem("warning", row.product.id, row.number, "images", reason, remedy)

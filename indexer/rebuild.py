@@ -1,0 +1,197 @@
+"""The journey of a catalog: read, embed what is new, load a new build, verify it, publish it, drop the oldest."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from app.encoder import Embedder
+from app.errors import CatalogError, IndexUnavailableError, ModelError
+from app.settings import Settings
+from app.store.base import Manifest, Store
+from indexer import build
+from indexer.catalog import read_catalog
+from indexer.embedding import Entry, embed_catalog
+from indexer.report import Report
+from indexer.vectors import VectorArchive
+
+log = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+Track = Callable[[str, int], AbstractContextManager[Advance]]
+"""Opens a progress display for (stage, items) and gives a function that is told how many more items are done."""
+
+
+def untracked(stage: str, items: int) -> AbstractContextManager[Advance]:
+    """No progress display."""
+    return nullcontext(lambda count: None)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model as the rebuild needs it: its fingerprint at once, its weights only when a product must be embedded."""
+
+    name: str
+    fingerprint: str
+    load: Callable[[], Embedder]
+
+    def loaded(self) -> Embedder:
+        """The embedder. Raises ModelError if it is not the model that the fingerprint was taken of."""
+        embedder = self.load()
+        if embedder.fingerprint != self.fingerprint:
+            raise ModelError(f"model {self.name} changed while it was being loaded; run `indexer rebuild` again")
+        return embedder
+
+
+@dataclass
+class Outcome:
+    """What a rebuild did. ``build`` is the published build; ``timings`` are seconds per stage."""
+
+    build: str
+    changed: bool
+    products: int
+    embedded: int
+    report: Report
+    report_file: Path
+    recall: float = 1.0
+    dropped: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def rebuild(catalog: Path, settings: Settings, store: Store, model: Model, track: Track = untracked) -> Outcome:
+    """Bring the published index in line with ``catalog``; searches go on undisturbed until the new build is published.
+
+    Raises CatalogError if the catalog cannot be read or has no usable product, IndexUnavailableError if another rebuild
+    runs or the new build fails its verification, ModelError if the model cannot be used. After any of them, or after
+    being killed, the published build is what it was, and the next run goes on with the vectors that are on disk.
+    """
+    with only_one_writer(settings.data):
+        return _rebuild(catalog, settings, store, model, track)
+
+
+def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, track: Track) -> Outcome:
+    started = datetime.now(UTC)
+    build_id = f"{started:%Y%m%dT%H%M%S}-{started.microsecond:06x}"
+    report = Report()
+    report_file = report_path(settings, build_id)
+    timings: dict[str, float] = {}
+
+    with _timed(timings, "read"):
+        rows = read_catalog(catalog, report)
+        archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
+    known = len(archive)
+    with _timed(timings, "embed"), track("Pictures and vectors", len(rows)) as advance:
+        entries = embed_catalog(rows, archive, model.loaded, settings, report, advance)
+    if not entries:
+        report.write(report_file)
+        raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
+
+    catalog_hash = _catalog_hash(entries, report)
+    embedded = len(archive) - known
+    published = _published(store)
+    if published and (published.catalog_hash, published.fingerprint) == (catalog_hash, model.fingerprint):
+        report_file = report_path(settings, published.build)
+        return Outcome(published.build, False, len(entries), embedded, report, report_file, timings=timings)
+
+    report.write(report_file)
+    manifest = Manifest(
+        build=build_id,
+        created=started,
+        model=model.name,
+        fingerprint=model.fingerprint,
+        dimensions=archive.dimensions,
+        catalog=str(catalog),
+        catalog_hash=catalog_hash,
+        products=len(entries),
+        rejected=report.count("reject"),
+        warnings=report.count("warning"),
+        attribute_keys=sorted({key for entry in entries for key in entry.product.attributes}),
+        number_keys=sorted({key for entry in entries for key in entry.product.numbers}),
+    )
+    archive.merge_parts()
+    with store.create(manifest) as writer:
+        with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
+            sample = build.load(entries, archive, writer, advance)
+        with _timed(timings, "finish"):
+            writer.finish(manifest.model_copy(update={"timings": dict(timings)}))
+    with _timed(timings, "verify"):
+        recall = _verified(store, build_id, len(entries), sample)
+    store.publish(build_id)
+    dropped = drop_old_builds(store, settings)
+    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, timings)
+
+
+def drop_old_builds(store: Store, settings: Settings) -> list[str]:
+    """Drop builds beyond ``settings.keep_builds`` with their reports, and reports of failed runs before the newest."""
+    dropped = build.drop_old_builds(store, settings.keep_builds)
+    kept = {manifest.build for manifest in store.builds()}
+    for file in report_path(settings, "").parent.glob("*.parquet"):
+        if kept and file.stem not in kept and file.stem < max(kept):
+            file.unlink()
+    return dropped
+
+
+def report_path(settings: Settings, build_id: str) -> Path:
+    """Where the problems of a build's catalog are listed."""
+    return settings.data / "reports" / f"{build_id}.parquet"
+
+
+def vectors_folder(settings: Settings) -> Path:
+    """Where the vectors of all models are kept, one folder per fingerprint."""
+    return settings.data / "vectors"
+
+
+def _verified(store: Store, build_id: str, products: int, sample: build.Sample) -> float:
+    index = store.open(build_id)
+    try:
+        recall = build.verify(index, products, sample)
+    except IndexUnavailableError:
+        index.close()
+        store.drop(build_id)
+        raise
+    index.close()
+    return recall
+
+
+def _published(store: Store) -> Manifest | None:
+    build_id = store.published()
+    return next((manifest for manifest in store.builds() if manifest.build == build_id), None)
+
+
+def _catalog_hash(entries: Sequence[Entry], report: Report) -> str:
+    """Changes with anything that a build or its manifest shows; the order of the rows is not part of it."""
+    items = [f"{entry.content} {entry.product.model_dump_json()}" for entry in entries]
+    items += [f"{p.severity} {p.id} {p.field} {p.reason}" for p in report.problems]
+    digest = hashlib.sha256()
+    for item in sorted(items):
+        digest.update(item.encode() + b"\n")
+    return digest.hexdigest()
+
+
+@contextmanager
+def only_one_writer(data: Path) -> Iterator[None]:
+    """Keep other processes from writing below ``data``. Raises IndexUnavailableError if one of them does already."""
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(data / "rebuild.lock", blocking=False):
+            yield
+    except Timeout:
+        raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] = round(time.perf_counter() - start, 3)
+        log.info("%s: %.1f s", stage, timings[stage])
