@@ -10,45 +10,25 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
-from numpy.typing import NDArray
-from qdrant_edge import (
-    CountRequest,
-    Distance,
-    EdgeConfig,
-    EdgeShard,
-    EdgeVectorParams,
-    FacetRequest,
-    FieldCondition,
-    Filter,
-    HasIdCondition,
-    MatchAny,
-    PayloadSchemaType,
-    Query,
-    QueryRequest,
-    RangeFloat,
-    SearchParams,
-    UpdateOperation,
-)
+from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams, PayloadSchemaType, UpdateOperation
 from qdrant_edge import Point as EdgePoint
 
-from app.encoder import Vectors
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
-from app.schema import FacetValue, Filters, Hit, Product, payload_of, product_of
+from app.schema import payload_of
 from app.store.base import BuildWriter, Index, Manifest, Point
-from app.store.filters import AnyOf, Condition, conditions, facet_path, keyword_paths, number_paths
+from app.store.edge_index import EdgeIndex
+from app.store.filters import keyword_paths, number_paths
 from app.store.points import (
     build_before,
     check_build_id,
     check_final,
     check_points,
-    check_vector,
-    in_order,
     newest_first,
     parse_manifest,
     point_id,
@@ -81,8 +61,12 @@ class EdgeStore:
             raise IndexUnavailableError(
                 f"another rebuild is writing to {self._folder}; wait until it ends, or set MOON_DATA to another folder"
             ) from None
-        self._remove_leftovers()
-        return EdgeWriter(self._folder, manifest, indexes, lock)
+        with ExitStack() as on_failure:
+            on_failure.callback(lock.release)
+            self._remove_leftovers()
+            writer = EdgeWriter(self._folder, manifest, indexes, lock)
+            on_failure.pop_all()
+        return writer
 
     def open(self, build: str) -> Index:
         return EdgeIndex(self._folder / build / "shard", self._finished(build))
@@ -98,8 +82,11 @@ class EdgeStore:
             return None
 
     def builds(self) -> list[Manifest]:
-        files = [file for file in self._folder.glob("*/manifest.json") if not file.parent.name.startswith(".")]
-        return newest_first({file.parent.name: file.read_bytes() for file in files})
+        found = {}
+        for file in self._folder.glob("*/manifest.json"):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                found[file.parent.name] = file.read_bytes()
+        return newest_first(found)
 
     def rollback(self) -> str:
         build = build_before(self.published(), self.builds())
@@ -107,7 +94,7 @@ class EdgeStore:
         return build
 
     def drop(self, build: str) -> None:
-        """Delete a build. A process that has it open can go on reading until it closes it."""
+        """Delete a build. A process that has it open goes on reading; remains are deleted by the next create."""
         check_build_id(build)
         if build == self.published():
             raise BadInputError(f"build {build} is published; publish or roll back to another build before deleting it")
@@ -116,7 +103,7 @@ class EdgeStore:
             (self._folder / build).rename(dropped)
         except FileNotFoundError:
             raise NotFoundError(f"there is no build {build}; `indexer status` lists the builds") from None
-        shutil.rmtree(dropped)
+        shutil.rmtree(dropped, ignore_errors=True)
 
     def _finished(self, build: str) -> Manifest:
         check_build_id(build)
@@ -185,70 +172,6 @@ class EdgeWriter:
             self._shard.close()
             shutil.rmtree(self._folder)
         self._lock.release()
-
-
-class EdgeIndex:
-    """One shard, opened for reading."""
-
-    def __init__(self, shard: Path, manifest: Manifest) -> None:
-        self._manifest = manifest
-        self._shard = EdgeShard.load(str(shard))
-
-    @property
-    def manifest(self) -> Manifest:
-        return self._manifest
-
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        filters: Filters,
-        limit: int,
-        offset: int = 0,
-        exclude_ids: Sequence[str] = (),
-        exact: bool = False,
-    ) -> list[Hit]:
-        check_vector(vector, self._manifest.dimensions, "the query")
-        request = QueryRequest(
-            query=Query.Nearest(vector.tolist()),
-            filter=self._filter(filters, exclude_ids),
-            limit=limit,
-            offset=offset,
-            params=SearchParams(exact=exact),
-            with_payload=True,
-        )
-        return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in self._shard.query(request)]
-
-    def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
-        request = FacetRequest(
-            key=facet_path(key, self._manifest), filter=self._filter(filters), limit=limit, exact=True
-        )
-        return [FacetValue(value=str(hit.value), count=hit.count) for hit in self._shard.facet(request).hits]
-
-    def count(self, filters: Filters) -> int:
-        return self._shard.count(CountRequest(filter=self._filter(filters), exact=True))
-
-    def get(self, ids: Sequence[str]) -> list[Product]:
-        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=True, with_vector=False)
-        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
-
-    def vectors(self, ids: Sequence[str]) -> Vectors:
-        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=False, with_vector=True)
-        rows = in_order(ids, {str(record.id): record.vector for record in records})
-        return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
-
-    def close(self) -> None:
-        self._shard.close()
-
-    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> Filter:
-        excluded = HasIdCondition({point_id(i) for i in exclude_ids})
-        wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
-        return Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
-
-
-def _condition(condition: Condition) -> FieldCondition:
-    if isinstance(condition, AnyOf):
-        return FieldCondition(key=condition.path, match=MatchAny(any=condition.values))
-    return FieldCondition(key=condition.path, range=RangeFloat(gte=condition.minimum, lte=condition.maximum))
 
 
 def _write_durably(file: Path, text: str) -> None:

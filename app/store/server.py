@@ -9,32 +9,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
-from app.encoder import Vectors
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
-from app.schema import FacetValue, Filters, Hit, Product, payload_of, product_of
+from app.schema import payload_of
 from app.store.base import BuildWriter, Index, Manifest, Point
-from app.store.filters import AnyOf, Condition, conditions, facet_path, keyword_paths, number_paths
+from app.store.filters import keyword_paths, number_paths
 from app.store.points import (
     build_before,
     check_build_id,
     check_final,
     check_points,
-    check_vector,
-    in_order,
     newest_first,
     parse_manifest,
     point_id,
 )
+from app.store.server_index import ServerIndex, server_errors
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +39,6 @@ _HNSW_EDGES = 16
 _ABANDONED_AFTER = timedelta(days=7)
 
 
-@contextmanager
-def _server_errors() -> Iterator[None]:
-    """Turn the client's errors into one that says what to do."""
-    try:
-        yield
-    except ApiException as error:
-        raise IndexUnavailableError(
-            f"the Qdrant server failed or did not answer ({error}); check that it runs at MOON_QDRANT_URL and that "
-            "MOON_QDRANT_API_KEY is right"
-        ) from error
-
-
 class ServerStore:
     """The builds of ``index`` on the server that ``client`` talks to; any number of machines may read."""
 
@@ -63,7 +46,7 @@ class ServerStore:
         self._client = client
         self._index = index
 
-    @_server_errors()
+    @server_errors()
     def create(self, manifest: Manifest) -> BuildWriter:
         check_build_id(manifest.build)
         indexes = dict.fromkeys(keyword_paths(manifest), models.PayloadSchemaType.KEYWORD)
@@ -79,11 +62,11 @@ class ServerStore:
         self._remove_leftovers(names)
         return ServerWriter(self._client, self._collection(manifest.build), manifest, indexes)
 
-    @_server_errors()
+    @server_errors()
     def open(self, build: str) -> Index:
         return ServerIndex(self._client, self._collection(build), self._finished(build))
 
-    @_server_errors()
+    @server_errors()
     def publish(self, build: str) -> None:
         self._finished(build)
         actions: list[models.AliasOperations] = []
@@ -93,14 +76,14 @@ class ServerStore:
         actions.append(models.CreateAliasOperation(create_alias=target))
         self._client.update_collection_aliases(actions)
 
-    @_server_errors()
+    @server_errors()
     def published(self) -> str | None:
         for alias in self._client.get_aliases().aliases:
             if alias.alias_name == self._index:
                 return alias.collection_name.removeprefix(self._collection(""))
         return None
 
-    @_server_errors()
+    @server_errors()
     def builds(self) -> list[Manifest]:
         found = {}
         for name in self._own(self._collections()):
@@ -114,7 +97,7 @@ class ServerStore:
         self.publish(build)
         return build
 
-    @_server_errors()
+    @server_errors()
     def drop(self, build: str) -> None:
         check_build_id(build)
         if build == self.published():
@@ -174,7 +157,7 @@ class ServerWriter:
         for path, kind in indexes.items():
             client.create_payload_index(collection, path, field_schema=kind, wait=True)
 
-    @_server_errors()
+    @server_errors()
     def add(self, points: Sequence[Point]) -> None:
         check_points(points, self._manifest.dimensions)
         for batch in _batches(points):
@@ -184,7 +167,7 @@ class ServerWriter:
             ]
             self._client.upload_points(self._collection, rows, batch_size=len(rows), max_retries=3, wait=True)
 
-    @_server_errors()
+    @server_errors()
     def finish(self, manifest: Manifest) -> None:
         check_final(self._manifest, manifest)
         self._client.update_collection(self._collection, hnsw_config=models.HnswConfigDiff(m=_HNSW_EDGES))
@@ -208,88 +191,16 @@ class ServerWriter:
             )
 
     def _wait_until_green(self) -> None:
+        """A server that was restarted while it indexed shows grey and goes on only after the next update."""
         while (info := self._client.get_collection(self._collection)).status != models.CollectionStatus.GREEN:
             if info.status == models.CollectionStatus.RED:
                 raise IndexUnavailableError(
                     f"the Qdrant server could not index {self._collection} ({info.optimizer_status}); see its log, "
                     "then run `indexer rebuild CATALOG` again"
                 )
+            if info.status == models.CollectionStatus.GREY:
+                self._client.update_collection(self._collection, optimizers_config=models.OptimizersConfigDiff())
             time.sleep(0.5)
-
-
-class ServerIndex:
-    """One collection, by its own name: an alias that moves on does not change what is being read."""
-
-    def __init__(self, client: QdrantClient, collection: str, manifest: Manifest) -> None:
-        self._client = client
-        self._collection = collection
-        self._manifest = manifest
-
-    @property
-    def manifest(self) -> Manifest:
-        return self._manifest
-
-    @_server_errors()
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        filters: Filters,
-        limit: int,
-        offset: int = 0,
-        exclude_ids: Sequence[str] = (),
-        exact: bool = False,
-    ) -> list[Hit]:
-        check_vector(vector, self._manifest.dimensions, "the query")
-        hits = self._client.query_points(
-            self._collection,
-            query=vector.tolist(),
-            query_filter=self._filter(filters, exclude_ids),
-            limit=limit,
-            offset=offset,
-            search_params=models.SearchParams(exact=exact),
-            with_payload=True,
-        ).points
-        return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in hits]
-
-    @_server_errors()
-    def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
-        path = facet_path(key, self._manifest)
-        hits = self._client.facet(
-            self._collection, path, facet_filter=self._filter(filters), limit=limit, exact=True
-        ).hits
-        return [FacetValue(value=str(hit.value), count=hit.count) for hit in hits]
-
-    @_server_errors()
-    def count(self, filters: Filters) -> int:
-        return self._client.count(self._collection, count_filter=self._filter(filters), exact=True).count
-
-    @_server_errors()
-    def get(self, ids: Sequence[str]) -> list[Product]:
-        records = self._client.retrieve(self._collection, [point_id(i) for i in ids], with_payload=True)
-        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
-
-    @_server_errors()
-    def vectors(self, ids: Sequence[str]) -> Vectors:
-        records = self._client.retrieve(
-            self._collection, [point_id(i) for i in ids], with_payload=False, with_vectors=True
-        )
-        rows: list[Any] = in_order(ids, {str(record.id): record.vector for record in records})
-        return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
-
-    def close(self) -> None:
-        """Nothing to release: the collection lives on the server, the client belongs to the store."""
-
-    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> models.Filter:
-        excluded = models.HasIdCondition(has_id=[point_id(i) for i in exclude_ids])
-        wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
-        return models.Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
-
-
-def _condition(condition: Condition) -> models.FieldCondition:
-    if isinstance(condition, AnyOf):
-        return models.FieldCondition(key=condition.path, match=models.MatchAny(any=condition.values))
-    limits = models.Range(gte=condition.minimum, lte=condition.maximum)
-    return models.FieldCondition(key=condition.path, range=limits)
 
 
 def _batches(points: Sequence[Point]) -> Iterator[list[Point]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def open_engine(engine: str, folder: Path) -> Iterator[Store]:
         yield EdgeStore(folder / "builds")
         return
     name = f"test-{uuid.uuid4().hex}"
+    warnings.filterwarnings("ignore", message="Payload indexes have no effect|Local mode performs exact")
     client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["QDRANT_URL"])
     yield ServerStore(client, name)
     for collection in client.get_collections().collections:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from qdrant_client import QdrantClient
 from store_samples import DIMENSIONS, load, make_manifest, make_points
 
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, NotFoundError
@@ -17,7 +16,6 @@ from app.settings import Settings
 from app.store import open_store
 from app.store.base import MANIFEST_VERSION, Point, Store
 from app.store.edge import EdgeStore
-from app.store.server import ServerStore
 
 texts = st.text(max_size=30)
 keys = st.text(min_size=1, max_size=10)
@@ -43,7 +41,7 @@ def test_a_product_survives_its_payload(product: Product):
 
 
 @settings(
-    max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=st.lists(products, min_size=1, max_size=20, unique_by=lambda product: product.id))
 def test_products_survive_the_store(store: Store, rows: list[Product]):
@@ -122,21 +120,18 @@ def test_adding_a_product_again_replaces_it(store: Store):
     index.close()
 
 
-@pytest.mark.parametrize(
-    ("vector", "problem"),
-    [
-        (np.full(DIMENSIONS, np.nan), "NaN"),
-        (np.full(DIMENSIONS, np.inf), "infinite"),
-        (np.zeros(DIMENSIONS), "zero"),
-        (np.ones(DIMENSIONS + 1), "shape"),
-        (np.ones((1, DIMENSIONS)), "shape"),
-    ],
-)
-def test_a_vector_that_means_nothing_is_refused_by_product(store: Store, vector: np.ndarray, problem: str):
-    points = [*make_points(3), Point(Product(id="broken"), vector.astype(np.float32))]
+def test_a_vector_that_means_nothing_is_refused_by_product(store: Store):
+    broken = {
+        "NaN": np.full(DIMENSIONS, np.nan),
+        "infinite": np.full(DIMENSIONS, np.inf),
+        "zero": np.zeros(DIMENSIONS),
+        r"shape \(17,\)": np.ones(DIMENSIONS + 1),
+        r"shape \(1, 16\)": np.ones((1, DIMENSIONS)),
+    }
     with store.create(make_manifest("b1")) as writer:
-        with pytest.raises(ValueError, match=f"'broken'.*{problem}"):
-            writer.add(points)
+        for problem, vector in broken.items():
+            with pytest.raises(ValueError, match=f"'broken'.*{problem}"):
+                writer.add([*make_points(3), Point(Product(id="broken"), vector.astype(np.float32))])
         writer.finish(make_manifest("b1"))
     index = store.open("b1")
     assert index.count(Filters()) == 0
@@ -196,12 +191,12 @@ def test_a_build_id_is_used_once(store: Store):
         store.create(make_manifest("b1"))
 
 
-@pytest.mark.parametrize("build", ["../b1", "", ".", "a b", "a/b", "CURRENT\n"])
-def test_ids_that_no_build_can_have_are_refused(store: Store, build: str):
+def test_ids_that_no_build_can_have_are_refused(store: Store):
     load(store, "b1", make_points(1))
-    for refuse in (store.open, store.publish, store.drop, lambda build: store.create(make_manifest(build))):
-        with pytest.raises((NotFoundError, IndexUnavailableError), match="build"):
-            refuse(build)
+    for build in ("../b1", "", ".", "a b", "a/b", "b1\n"):
+        for refuse in (store.open, store.publish, store.drop, lambda build: store.create(make_manifest(build))):
+            with pytest.raises(NotFoundError, match="not a build id"):
+                refuse(build)
     assert len(store.builds()) == 1
 
 
@@ -214,46 +209,6 @@ def test_a_build_of_a_newer_version_is_refused(store: Store):
             refuse("b2")
     assert [manifest.build for manifest in store.builds()] == ["b1"]
     assert store.published() == "b1"
-
-
-def test_a_large_batch_is_cut_for_the_server():
-    client = QdrantClient(":memory:")
-    sizes: list[int] = []
-    upload = client.upload_points
-
-    def count_points(*args, **kwargs):
-        sizes.append(kwargs["batch_size"])
-        upload(*args, **kwargs)
-
-    client.upload_points = count_points
-    points = [Point(p.product.model_copy(update={"title": "x" * 1_500_000}), p.vector) for p in make_points(5)]
-    load(ServerStore(client, "products"), "b1", points)
-    assert sizes == [2, 2, 1]
-
-
-def test_indexes_on_one_server_keep_apart():
-    client = QdrantClient(":memory:")
-    german, plain = ServerStore(client, "products-de"), ServerStore(client, "products")
-    load(german, "b1", make_points(1))
-    load(plain, "b2", make_points(2))
-    german.publish("b1")
-    assert plain.published() is None
-    assert [manifest.build for manifest in plain.builds()] == ["b2"]
-    assert [manifest.build for manifest in german.builds()] == ["b1"]
-
-
-def test_a_collection_in_the_place_of_the_alias_is_explained():
-    client = QdrantClient(":memory:")
-    client.create_collection("products", vectors_config={})
-    with pytest.raises(BadInputError, match="MOON_COLLECTION"):
-        ServerStore(client, "products").create(make_manifest())
-
-
-def test_a_server_that_does_not_answer_is_explained():
-    store = open_store(Settings(store="server", qdrant_url="http://127.0.0.1:9", _env_file=None))
-    for ask in (store.published, store.builds, lambda: store.open("b1"), lambda: store.create(make_manifest())):
-        with pytest.raises(IndexUnavailableError, match="MOON_QDRANT_URL"):
-            ask()
 
 
 def test_settings_choose_the_embedded_engine_by_default(tmp_path: Path):

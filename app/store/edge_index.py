@@ -1,0 +1,92 @@
+"""Reading one build in Qdrant Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_edge import (
+    CountRequest,
+    EdgeShard,
+    FacetRequest,
+    FieldCondition,
+    Filter,
+    HasIdCondition,
+    MatchAny,
+    Query,
+    QueryRequest,
+    RangeFloat,
+    SearchParams,
+)
+
+from app.encoder import Vectors
+from app.schema import FacetValue, Filters, Hit, Product, product_of
+from app.store.base import Manifest
+from app.store.filters import AnyOf, Condition, conditions, facet_path
+from app.store.points import check_vector, in_order, point_id
+
+
+class EdgeIndex:
+    """One shard, opened for reading."""
+
+    def __init__(self, shard: Path, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._shard = EdgeShard.load(str(shard))
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._manifest
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        filters: Filters,
+        limit: int,
+        offset: int = 0,
+        exclude_ids: Sequence[str] = (),
+        exact: bool = False,
+    ) -> list[Hit]:
+        check_vector(vector, self._manifest.dimensions, "the query")
+        request = QueryRequest(
+            query=Query.Nearest(vector.tolist()),
+            filter=self._filter(filters, exclude_ids),
+            limit=limit,
+            offset=offset,
+            params=SearchParams(exact=exact),
+            with_payload=True,
+        )
+        return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in self._shard.query(request)]
+
+    def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
+        request = FacetRequest(
+            key=facet_path(key, self._manifest), filter=self._filter(filters), limit=limit, exact=True
+        )
+        return [FacetValue(value=str(hit.value), count=hit.count) for hit in self._shard.facet(request).hits]
+
+    def count(self, filters: Filters) -> int:
+        return self._shard.count(CountRequest(filter=self._filter(filters), exact=True))
+
+    def get(self, ids: Sequence[str]) -> list[Product]:
+        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=True, with_vector=False)
+        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
+
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=False, with_vector=True)
+        rows = in_order(ids, {str(record.id): record.vector for record in records})
+        return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
+
+    def close(self) -> None:
+        self._shard.close()
+
+    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> Filter:
+        excluded = HasIdCondition({point_id(i) for i in exclude_ids})
+        wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
+        return Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+
+
+def _condition(condition: Condition) -> FieldCondition:
+    if isinstance(condition, AnyOf):
+        return FieldCondition(key=condition.path, match=MatchAny(any=condition.values))
+    return FieldCondition(key=condition.path, range=RangeFloat(gte=condition.minimum, lte=condition.maximum))

@@ -1,0 +1,107 @@
+"""Reading one build on a Qdrant server or cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException
+
+from app.encoder import Vectors
+from app.errors import IndexUnavailableError
+from app.schema import FacetValue, Filters, Hit, Product, product_of
+from app.store.base import Manifest
+from app.store.filters import AnyOf, Condition, conditions, facet_path
+from app.store.points import check_vector, in_order, point_id
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Turn the client's errors into one that says what to do."""
+    try:
+        yield
+    except (ApiException, QdrantException) as error:
+        raise IndexUnavailableError(
+            f"the Qdrant server failed or did not answer ({error}); check that it runs at MOON_QDRANT_URL and that "
+            "MOON_QDRANT_API_KEY is right"
+        ) from error
+
+
+class ServerIndex:
+    """One collection, by its own name: an alias that moves on does not change what is being read."""
+
+    def __init__(self, client: QdrantClient, collection: str, manifest: Manifest) -> None:
+        self._client = client
+        self._collection = collection
+        self._manifest = manifest
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._manifest
+
+    @server_errors()
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        filters: Filters,
+        limit: int,
+        offset: int = 0,
+        exclude_ids: Sequence[str] = (),
+        exact: bool = False,
+    ) -> list[Hit]:
+        check_vector(vector, self._manifest.dimensions, "the query")
+        hits = self._client.query_points(
+            self._collection,
+            query=vector.tolist(),
+            query_filter=self._filter(filters, exclude_ids),
+            limit=limit,
+            offset=offset,
+            search_params=models.SearchParams(exact=exact),
+            with_payload=True,
+        ).points
+        return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in hits]
+
+    @server_errors()
+    def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
+        path = facet_path(key, self._manifest)
+        hits = self._client.facet(
+            self._collection, path, facet_filter=self._filter(filters), limit=limit, exact=True
+        ).hits
+        return [FacetValue(value=str(hit.value), count=hit.count) for hit in hits]
+
+    @server_errors()
+    def count(self, filters: Filters) -> int:
+        return self._client.count(self._collection, count_filter=self._filter(filters), exact=True).count
+
+    @server_errors()
+    def get(self, ids: Sequence[str]) -> list[Product]:
+        records = self._client.retrieve(self._collection, [point_id(i) for i in ids], with_payload=True)
+        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
+
+    @server_errors()
+    def vectors(self, ids: Sequence[str]) -> Vectors:
+        records = self._client.retrieve(
+            self._collection, [point_id(i) for i in ids], with_payload=False, with_vectors=True
+        )
+        rows: list[Any] = in_order(ids, {str(record.id): record.vector for record in records})
+        return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
+
+    def close(self) -> None:
+        """Nothing to release: the collection lives on the server, the client belongs to the store."""
+
+    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> models.Filter:
+        excluded = models.HasIdCondition(has_id=[point_id(i) for i in exclude_ids])
+        wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
+        return models.Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+
+
+def _condition(condition: Condition) -> models.FieldCondition:
+    if isinstance(condition, AnyOf):
+        return models.FieldCondition(key=condition.path, match=models.MatchAny(any=condition.values))
+    limits = models.Range(gte=condition.minimum, lte=condition.maximum)
+    return models.FieldCondition(key=condition.path, range=limits)
