@@ -131,11 +131,11 @@ def make_targets() -> set[str]:
 def documented_commands(document: Path) -> Iterator[list[str]]:
     """The words of every make, app, indexer and trainer command in console blocks and in `inline code`."""
     lines = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(document))
-    for block in blocks(document, "console", "bash", "sh"):
-        lines += [line.removeprefix("$ ") for line in block.code.replace("\\\n", " ").splitlines()]
+    for block in blocks(document, "console"):
+        lines += [line[2:] for line in block.code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
     for line in lines:
         for command in re.split(r"&&|\|\||[|;]", line):
-            command = re.sub(r"^\s*docker compose .*?\b(?:run|exec)(?: -\S+)* \S+ ", "", command)
+            command = re.sub(r"^\s*docker .* (?=(app|indexer|trainer) )", "", command)
             if not re.match(r"\s*([A-Z_]+=\S* )*(\S*/bin/)?(make|app|indexer|trainer) ", command):
                 continue
             words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
