@@ -34,8 +34,8 @@ def _commands() -> None:
 
 @cli.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: MOON_HOST or 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [default: MOON_PORT or 7860]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; by default MOON_HOST, else 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; by default MOON_PORT, else 7860")] = None,
 ) -> None:
     """Serve the shop page and the HTTP API.
 

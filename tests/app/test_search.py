@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+from shop_samples import COLOURS, ODD_ID
+
+from app.errors import BadInputError, IndexUnavailableError, NotFoundError
+from app.schema import Filters, Query, Range
+from app.search import MAX_LIMIT, clean_text, photo_box
+
+RED_PHOTO = Image.new("RGB", (64, 48), COLOURS["red"])
+
+
+def ids(result) -> list[str]:
+    return [hit.product.id for hit in result.hits]
+
+
+def counts(result, key: str) -> dict[str, int]:
+    return {facet.value: facet.count for facet in result.facets[key]}
+
+
+def test_text_finds_the_product_it_names(published):
+    assert ids(published.engine.search(Query("blue sofa"), limit=1)) == ["blue-sofa"]
+
+
+def test_photo_finds_products_of_its_colour(published):
+    assert {hit for hit in ids(published.engine.search(Query(image=RED_PHOTO), limit=2))} == {"red-chair", "red-sofa"}
+
+
+def test_photo_and_text_together_narrow_each_other(published):
+    assert ids(published.engine.search(Query("sofa", RED_PHOTO), limit=1)) == ["red-sofa"]
+
+
+def test_every_hit_fulfils_the_filters(published):
+    filters = Filters(category=["Furniture"], attributes={"color": ["red", "blue"]}, ranges={"price": Range(max=100)})
+    assert set(ids(published.engine.search(Query("sofa"), filters))) == {"red-chair", "blue-chair"}
+
+
+def test_pages_continue_each_other(published):
+    whole = ids(published.engine.search(Query("red chair"), limit=8))
+    assert len(whole) == 8
+    assert [*ids(published.engine.search(Query("red chair"), limit=5)), *ids(_second_page(published))] == whole
+
+
+def _second_page(service):
+    return service.engine.search(Query("red chair"), limit=5, offset=5)
+
+
+def test_facet_counts_lift_only_their_own_filter(published):
+    filters = Filters(category=["Furniture", "Chairs"], attributes={"color": ["red"]})
+    found = published.engine.search(Query("chair"), filters)
+    assert ids(found) == ["red-chair"]
+    assert counts(found, "color") == {"red": 1, "blue": 1, "green": 1}
+    furniture = {"Furniture": 2, "Furniture > Chairs": 1, "Furniture > Sofas": 1}
+    assert counts(found, "category") == {**furniture, "Lighting": 1}
+
+
+def test_facets_can_be_left_out(published):
+    found = published.engine.search(Query("chair"), facets=False)
+    assert found.facets == {}
+    assert list(found.timings) == ["embed", "search", "total"]
+
+
+def test_result_tells_build_and_time_per_stage(published):
+    found = published.engine.search(Query("chair"))
+    assert found.build == "20261121T060000-000001"
+    assert list(found.timings) == ["embed", "search", "facets", "total"]
+    assert found.timings["total"] >= found.timings["embed"] > 0
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\x00\x07\n"])
+def test_an_empty_query_is_refused(published, text):
+    with pytest.raises(BadInputError, match="query is empty"):
+        published.engine.search(Query(text), Filters(category=["Furniture"]))
+
+
+def test_a_text_over_the_limit_is_refused(published):
+    with pytest.raises(BadInputError, match="10000 characters, 2000 are allowed"):
+        published.engine.search(Query("x" * 10_000))
+
+
+def test_an_unknown_filter_is_refused(published):
+    with pytest.raises(BadInputError, match="no attribute 'shape'"):
+        published.engine.search(Query("chair"), Filters(attributes={"shape": ["round"]}))
+
+
+@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (MAX_LIMIT + 1, 0), (1, -1), (1, 10_001)])
+def test_pages_outside_of_the_limits_are_refused(published, limit, offset):
+    with pytest.raises(BadInputError, match="it must be"):
+        published.engine.search(Query("chair"), limit=limit, offset=offset)
+
+
+def test_control_characters_and_lone_surrogates_leave_the_text():
+    assert clean_text(" red\x00\tchair\ud800\r\n\x1b[0m ", 100) == "red chair [0m"
+    assert clean_text("椅子 👩‍👩‍👧 <b>${x}</b>", 100) == "椅子 👩‍👩‍👧 <b>${x}</b>"
+
+
+def test_a_box_is_cut_to_the_photo():
+    assert photo_box(Query(image=RED_PHOTO, box=(-5, 10, 30, 999))) == (0, 10, 30, 48)
+    assert photo_box(Query(image=RED_PHOTO)) is None
+
+
+@pytest.mark.parametrize("box", [(70, 0, 90, 20), (10, 10, 10, 20), (30, 30, 10, 10), (0, 0, float("nan"), 9)])
+def test_a_box_that_marks_nothing_of_the_photo_is_refused(box):
+    with pytest.raises(BadInputError, match="64 x 48"):
+        photo_box(Query(image=RED_PHOTO, box=box))
+
+
+def test_a_box_without_a_photo_is_refused(published):
+    with pytest.raises(BadInputError, match="without a photo"):
+        published.engine.search(Query("chair", box=(0, 0, 9, 9)))
+
+
+def test_similar_products_are_other_designs_one_of_each(published):
+    found = ids(published.engine.similar("red-chair"))
+    assert len(found) == 3
+    assert found[0] == "red-sofa"
+    assert set(found[1:]) == {"lamp", ODD_ID}
+
+
+def test_similar_products_fulfil_filters(published):
+    found = published.engine.similar("red-chair", filters=Filters(attributes={"color": ["blue"]}))
+    assert ids(found) == ["blue-sofa"]
+
+
+def test_products_are_found_by_id(published):
+    assert published.engine.product(ODD_ID).category == ["Lighting"]
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        published.engine.product("nothing")
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        published.engine.similar("nothing")
+
+
+def test_without_a_published_build_the_error_says_what_to_do(new_service):
+    with pytest.raises(IndexUnavailableError, match="indexer rebuild"):
+        new_service.engine.search(Query("chair"))
