@@ -9,7 +9,7 @@ from ui.markup import event, picture_url, product_url, text
 
 
 def grid(hits: Sequence[Hit]) -> str:
-    """A list of cards, in the order of the hits. Each card is a link, so it works by mouse, keyboard and in a new tab."""
+    """A list of cards, in the order of the hits. Each is a link: it works by mouse, by keyboard and in a new tab."""
     return f'<ul class="grid">{"".join(_card(hit) for hit in hits)}</ul>'
 
 

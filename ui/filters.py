@@ -1,4 +1,4 @@
-"""Filters: the panel of categories and attributes with counts, the chips of what is chosen, and how a click changes it."""
+"""Filters: the panel of categories and attributes with counts, what is chosen, and how a click changes it."""
 
 from __future__ import annotations
 
@@ -93,8 +93,9 @@ def _folded(key: str, rows: list[str]) -> list[str]:
     if len(rows) <= UNFOLDED + 2:
         return rows
     rest = "".join(rows[UNFOLDED:])
-    more = f'<li><details id="more-{text(key)}"><summary>{len(rows) - UNFOLDED} more</summary><ul>{rest}</ul></details></li>'
-    return [*rows[:UNFOLDED], more]
+    label = f"{len(rows) - UNFOLDED} more"
+    more = f'<details id="more-{text(key)}"><summary>{label}</summary><ul>{rest}</ul></details>'
+    return [*rows[:UNFOLDED], f"<li>{more}</li>"]
 
 
 def _group(key: str, title: str, rows: list[str]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.serving import Service
 from ui import examples
 from ui.filters import toggle
-from ui.photo import PhotoInput
+from ui.photo import photo_input
 from ui.shop import MAX_SHOWN, PAGE_SIZE, Browsing, Shop
 from ui.theme import CSS, script, theme
 
@@ -62,26 +62,12 @@ def build(shop: Shop, max_text_chars: int) -> gr.Blocks:
     return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENT_REQUESTS)
 
 
-def _photo_input(label: str) -> PhotoInput:
-    return PhotoInput(
-        label=label,
-        type="filepath",
-        sources=["upload", "clipboard", "webcam"],
-        height=146,
-        placeholder="Drop a photo here, or click to choose one",
-        buttons=[],
-        min_width=240,
-        alt_text="Your photo",
-        elem_classes="photo-input",
-    )
-
-
 def _html(elem_id: str, *scripts: str) -> gr.HTML:
     return gr.HTML("", apply_default_css=False, elem_id=elem_id, js_on_load=script("shop.js", *scripts))
 
 
 def _search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
-    """Lay out the search tab and connect its events. Returns the component that shows results."""
+    """Lay out the search tab and connect its events. Returns the component that is shown before a search."""
     with gr.Row(elem_id="ask"):
         with gr.Column(scale=3, min_width=280):
             words = gr.Textbox(
@@ -96,10 +82,11 @@ def _search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
                 submit = gr.Button("Search", variant="primary", scale=0, min_width=140)
                 reset = gr.Button("Start over", variant="secondary", scale=0, min_width=120)
         with gr.Column(scale=1, min_width=240):
-            photo = _photo_input("Photo")
+            photo = photo_input("Photo")
     with gr.Row(elem_id="browse"):
         panel = _html("panel")
         results = _html("results")
+    landing = _html("landing")
     product = _html("product", "detail.js")
     browsing = gr.State(Browsing())
     asked: list[Any] = [words, photo, browsing]
@@ -138,12 +125,12 @@ def _search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
         part.toggle(on_toggle, asked, shown, **_event("filter"))
         part.clear(on_clear, [words, photo], shown, **_event("clear_filters"))
     results.more(on_more, asked, shown, **_event("more"))
-    results.browse(on_browse, None, [words, photo, *shown], **_event("browse"))
-    results.example(on_example, None, [words, photo, *shown], **_event("example"))
+    landing.browse(on_browse, None, [words, photo, *shown], **_event("browse"))
+    landing.example(on_example, None, [words, photo, *shown], **_event("example"))
     reset.click(on_reset, None, [words, photo, *shown], **_event("start_over"))
     for part in (results, product):
         part.open(_opener(shop), None, product, **_event("product"))
-    return results
+    return landing
 
 
 def _opener(shop: Shop) -> Callable[[gr.EventData], str]:
@@ -161,7 +148,7 @@ def _understand_tab(shop: Shop, max_text_chars: int) -> None:
                 "attributes the model reads from them.</p>",
                 apply_default_css=False,
             )
-            photo = _photo_input("Product photo")
+            photo = photo_input("Product photo")
             title = gr.Textbox(
                 label="Product title", placeholder="For example: Green armchair", max_length=max_text_chars, max_lines=1
             )

@@ -18,21 +18,37 @@ from app.settings import Settings
 PREVIEW_PIXELS = 400
 
 
-class PhotoInput(gr.Image):
+def photo_input(label: str) -> gr.Image:
     """An image input that hands over the path of the uploaded file, undecoded, so that our limits come first.
 
-    Nothing is ever fetched for it: a path that is a URL is refused.
+    Nothing is ever fetched for it: a path that is a URL is refused. Two methods are replaced on the instance, because
+    Gradio writes a stub file beside every module that subclasses a component.
     """
+    image = gr.Image(
+        label=label,
+        type="filepath",
+        sources=["upload", "clipboard", "webcam"],
+        height=146,
+        placeholder="Drop a photo here, or click to choose one",
+        buttons=[],
+        min_width=240,
+        alt_text="Your photo",
+        elem_classes="photo-input",
+    )
+    keep = image.async_move_resource_to_block_cache
 
-    is_template = True
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return payload.path if payload is not None else None
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+    async def keep_upload(url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None and "://" in str(url_or_file_path):
             raise gr.Error("A photo is uploaded, not fetched from an address.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await keep(url_or_file_path)
+
+    image.preprocess = _path_of  # type: ignore[method-assign]
+    image.async_move_resource_to_block_cache = keep_upload  # type: ignore[method-assign]
+    return image
+
+
+def _path_of(payload: ImageData | None) -> str | None:
+    return payload.path if payload is not None else None
 
 
 def open_photo(path: str, settings: Settings) -> Image.Image:

@@ -50,7 +50,7 @@ class Shop:
         )
 
     def landing(self) -> str:
-        """What stands in the place of results before the first search: examples and the catalog's categories."""
+        """What is shown as long as nothing is searched: examples and the catalog's categories."""
         try:
             with self._service.live.index() as index:
                 tiles = [
@@ -70,9 +70,12 @@ class Shop:
         return f'<div class="landing">{examples.buttons(ready)}{browse if items else ""}</div>'
 
     def search(self, words: str, photo: str | None, browsing: Browsing) -> tuple[str, str]:
-        """The filter panel and the results for what stands in the boxes. ``photo`` is the path of an uploaded file."""
+        """The filter panel and the results for what stands in the boxes, nothing for empty boxes.
+
+        ``photo`` is the path of an uploaded file.
+        """
         if not words.strip() and photo is None:
-            return "", self.landing()
+            return "", ""
         watch = Stopwatch()
         image = None
         try:
@@ -82,7 +85,7 @@ class Shop:
             query = Query(text=words, image=image)
             found = self._service.engine.search(query, browsing.filters, limit=browsing.shown + 1, watch=watch)
         except MoonError as error:
-            return "", _failed(error)
+            return "", f'<div class="results">{_failed(error)}</div>'
         seen = preview(image, found.box) if image is not None and found.box is not None else ""
         return filters.panel(found.facets, browsing.filters), _results(query, seen, found, browsing)
 

@@ -1,0 +1,141 @@
+"""What the page answers, without a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.schema import Candidate, FacetValue, Filters, Prediction, Product
+from app.serving import Service
+from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, hostile_products, service
+from ui import detail, filters, markup, prediction
+from ui.examples import examples_for
+from ui.shop import MAX_SHOWN, Browsing, Shop
+
+
+@pytest.fixture
+def shop(shop_service: Service) -> Shop:
+    return Shop(shop_service)
+
+
+def test_signs_of_html_and_templates_are_escaped():
+    assert markup.text("<b>&\"'${x}{{y}}`") == (
+        "&lt;b&gt;&amp;&quot;&#x27;&#36;&#123;x&#125;&#123;&#123;y&#125;&#125;&#96;"
+    )
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//elsewhere.example", "", None])
+def test_only_web_addresses_become_links(url: str | None):
+    assert markup.link(url, "shop") == "shop"
+    assert 'href="https://shop.example/?a=1&amp;b=2"' in markup.link("https://shop.example/?a=1&b=2", "shop")
+
+
+def test_any_product_id_fits_into_the_address_of_its_pictures():
+    assert markup.picture_url('a/b?c#d"e', 1) == "api/products/a%2Fb%3Fc%23d%22e/images/1"
+
+
+@pytest.mark.parametrize("product", hostile_products(), ids=HOSTILE_TITLES)
+def test_a_hostile_product_adds_no_element_and_no_template(product: Product):
+    page = detail.detail(product, [])
+    harmless = detail.detail(Product(**{**product.model_dump(), "title": "x"}), [])
+    assert page.count("<") == harmless.count("<")
+    assert "${" not in page
+    assert "{{" not in page
+    assert "javascript:" not in page
+
+
+def test_dimensions_are_one_row_and_other_numbers_carry_their_unit():
+    sofa = Product(id="1", numbers={"width_cm": 200, "height_cm": 80.5, "weight_kg": 41, "price": 1299, "seats": 3})
+    page = detail.detail(sofa, [])
+    assert "<dd>200 × 80.5 cm (W × H)</dd>" in page
+    assert "<dt>Weight</dt><dd>41 kg</dd>" in page
+    assert "<dt>Seats</dt><dd>3</dd>" in page
+    assert '<span class="price">1,299.00</span>' in page
+
+
+def test_attribution_and_licence_are_part_of_the_product_page(shop: Shop):
+    page = shop.product("scopia-futon-c2")
+    assert "Licence and attribution" in page
+    assert 'href="https://creativecommons.org/licenses/by/3.0/' in page
+
+
+def test_a_filter_is_added_and_taken_away_by_the_same_click():
+    red = filters.toggle(Filters(category=["Furniture"]), "color", "red")
+    both = filters.toggle(red, "color", "blue")
+    assert both == Filters(category=["Furniture"], attributes={"color": ["red", "blue"]})
+    assert filters.toggle(filters.toggle(both, "color", "red"), "color", "blue") == Filters(category=["Furniture"])
+    assert filters.toggle(both, "category", "") == Filters(attributes={"color": ["red", "blue"]})
+
+
+def test_the_category_tree_shows_the_chosen_path_and_one_level_below():
+    counts = {"A": 5, "A > B": 4, "A > B > C": 3, "A > D": 1, "E": 2}
+    facets = {"category": [FacetValue(value=value, count=count) for value, count in counts.items()]}
+    shown = filters.panel(facets, Filters(category=["A", "B"]))
+    assert [value in shown for value in ('"A"', '"A &gt; B"', '"A &gt; B &gt; C"')] == [True, True, True]
+    assert "A &gt; D" not in shown
+    assert '"E"' not in shown
+    assert "All categories" in shown
+
+
+def test_a_chosen_value_stays_in_the_panel_when_no_product_has_it():
+    facets = {"color": [FacetValue(value="red", count=3), FacetValue(value="blue", count=0)]}
+    shown = filters.panel(facets, Filters(attributes={"color": ["gone"]}))
+    assert 'aria-pressed="true" data-event="toggle" data-key="color" data-value="gone"' in shown
+    assert "blue" not in shown
+
+
+def test_more_is_offered_up_to_the_limit_of_the_page(shop: Shop):
+    assert 'data-event="more"' in shop.search("bed", None, Browsing())[1]
+    assert 'data-event="more"' not in shop.search("bed", None, Browsing(shown=MAX_SHOWN))[1]
+
+
+def test_nothing_is_searched_for_empty_boxes(shop: Shop):
+    assert shop.search("  ", None, Browsing()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "photo", "chosen", "message"),
+    [
+        ("x" * 10_000, None, Filters(), "10000 characters"),
+        ("bed", "/no/such/upload.jpg", Filters(), "no longer on the server"),
+        ("bed", None, Filters(attributes={"flavour": ["mint"]}), "flavour"),
+    ],
+)
+def test_bad_input_becomes_a_notice(shop: Shop, words: str, photo: str | None, chosen: Filters, message: str):
+    panel, results = shop.search(words, photo, Browsing(chosen))
+    assert panel == ""
+    assert 'role="alert"' in results
+    assert message in results
+
+
+def test_an_unknown_product_becomes_a_notice(shop: Shop):
+    assert 'role="alert"' in shop.product("no-such-product")
+
+
+def test_without_an_index_every_answer_says_how_to_build_one(tmp_path):
+    running = service(tmp_path, [])
+    shop = Shop(running)
+    for answer in (shop.landing(), shop.search("bed", None, Browsing())[1], shop.predict("bed", None)):
+        assert "indexer rebuild" in answer
+    assert "0 products" not in shop.header()
+    running.close()
+
+
+def test_prediction_bars_show_the_best_candidates_of_each_level_and_attribute():
+    shown = prediction.bars(
+        Prediction(
+            categories=[
+                [Candidate(label="Furniture", probability=0.912)],
+                [Candidate(label="Furniture > Beds", probability=0.5)],
+            ],
+            attributes={"color": [Candidate(label=f"shade {n}", probability=0.1) for n in range(9)]},
+        )
+    )
+    assert "Category, level 1" in shown
+    assert "width:91.2%" in shown
+    assert ">Beds</span>" in shown
+    assert shown.count("shade") == 2 * prediction.SHOWN
+
+
+def test_examples_belong_to_the_demo_catalog_only(tmp_path):
+    assert len(examples_for(str(DEMO / "catalog.parquet"))) >= 6
+    assert examples_for(str(tmp_path / "catalog.parquet")) == []
