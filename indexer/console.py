@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -77,13 +76,17 @@ def show_products(products: Sequence[Product]) -> None:
 
 def show_builds(builds: Sequence[Manifest], published: str | None) -> None:
     """The builds, newest first."""
-    columns = ("build", "", "products", "rejected", "warnings", "model", "age")
-    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("build", "state"):
+        table.add_column(column, no_wrap=True)
+    for column in ("products", "rejects", "warnings"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for column in ("model", "age"):
+        table.add_column(column, overflow="fold")
     for manifest in builds:
-        mark = "published" if manifest.build == published else ""
+        mark = "published" if manifest.build == published else "kept"
         counts = (str(manifest.products), str(manifest.rejected), str(manifest.warnings))
-        model = f"{manifest.model} ({manifest.fingerprint[:8]})"
-        table.add_row(manifest.build, mark, *counts, _printable(model), age(manifest.created))
+        table.add_row(manifest.build, mark, *counts, _printable(manifest.model), age(manifest.created))
     _console().print(table)
 
 
