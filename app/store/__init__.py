@@ -18,6 +18,6 @@ def open_store(settings: Settings) -> Store:
     from app.store.server import ServerStore
 
     client = QdrantClient(
-        url=settings.qdrant_url, api_key=settings.qdrant_api_key, timeout=60, check_compatibility=False
+        url=settings.qdrant_url, api_key=settings.qdrant_api_key, timeout=120, check_compatibility=False
     )
     return ServerStore(client, settings.collection)

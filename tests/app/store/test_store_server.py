@@ -14,6 +14,8 @@ from app.store import open_store
 from app.store.base import Point
 from app.store.server import ServerStore
 
+pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+
 GREEN, YELLOW, GREY, RED = (models.CollectionStatus(status) for status in ("green", "yellow", "grey", "red"))
 
 
@@ -44,6 +46,23 @@ def test_indexes_on_one_server_keep_apart(client: QdrantClient):
     assert plain.published() is None
     assert [manifest.build for manifest in plain.builds()] == ["b2"]
     assert [manifest.build for manifest in german.builds()] == ["b1"]
+
+
+def test_publishing_is_one_request(client: QdrantClient, monkeypatch: pytest.MonkeyPatch):
+    store = ServerStore(client, "products")
+    for build in ("b1", "b2"):
+        load(store, build, make_points(1))
+    requests: list[list[models.AliasOperations]] = []
+    update = client.update_collection_aliases
+    monkeypatch.setattr(
+        client, "update_collection_aliases", lambda actions: requests.append(actions) or update(actions)
+    )
+    store.publish("b1")
+    store.publish("b2")
+    assert [[type(action).__name__ for action in actions] for actions in requests] == [
+        ["CreateAliasOperation"],
+        ["DeleteAliasOperation", "CreateAliasOperation"],
+    ]
 
 
 def test_a_collection_in_the_place_of_the_alias_is_explained(client: QdrantClient):
