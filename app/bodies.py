@@ -96,7 +96,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > self._max_bytes:
                 raise HTTPException(
-                    413, f"the request is larger than {self._max_bytes / 1e6:g} MB; send a smaller photo"
+                    413, f"the request is larger than {self._max_bytes / 1e6:.1f} MB; send a smaller photo"
                 )
             return message
 

@@ -24,8 +24,8 @@ class MoonSearch:
     >>> hits = shop.search("red armchair").hits
     >>> hits = shop.search(photo="photo.jpg").hits
     >>> hits = shop.search("in blue", photo="photo.jpg", filters=Filters(category=["Furniture"])).hits
-    >>> hits[0].product.title
-    'Blue armchair'
+    >>> hits[0].product.category[0]
+    'Furniture'
 
     Pass a :class:`~app.serving.Service` to share the model of a running application. Every method raises
     IndexUnavailableError while no index is published.

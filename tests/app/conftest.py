@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from shop_samples import make_products, publish
-from tests.conftest import ColourWordEmbedder
 
 from app.api import create_api
 from app.encoder import Embedder
@@ -16,6 +15,7 @@ from app.schema import Product
 from app.serving import Service
 from app.settings import Settings
 from app.store import open_store
+from tests.conftest import ColourWordEmbedder
 
 
 @pytest.fixture(scope="session")

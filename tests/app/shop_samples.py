@@ -15,7 +15,7 @@ from app.schema import Product
 from app.store.base import Manifest, Point, Store
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220), "green": (20, 200, 20)}
-ODD_ID = "a/b ü?#%2F"
+ODD_ID = "a/b ü?#"
 ODD_TITLE = "<script>alert(1)</script> ${7*7} {{7*7}} 'red' \"lamp\""
 
 

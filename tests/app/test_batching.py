@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.conftest import ColourWordEmbedder
 
 from app.batching import BatchedEmbedder
 from app.errors import ModelError, OverloadedError
 from app.schema import Product, Query
+from tests.conftest import ColourWordEmbedder
 
 
 class GatedEmbedder(ColourWordEmbedder):
