@@ -175,9 +175,9 @@ def _amount(words: str) -> float:
 
 
 def _split_pictures(words: str) -> Iterator[str]:
-    for piece in re.split(r"[|;\n]", words):
+    for piece in re.split(r"[|;\n]|,(?=\s*[a-zA-Z][a-zA-Z0-9+.-]*://)", words):
         names = [name.strip() for name in piece.split(",")]
-        several = all(name.lower().endswith(PICTURE_SUFFIXES) or _URL.match(name) for name in names)
+        several = not _URL.match(piece.strip()) and all(name.lower().endswith(PICTURE_SUFFIXES) for name in names)
         yield from names if several else [piece.strip()]
 
 
