@@ -1,4 +1,4 @@
-# MOON Search on a CPU. For an NVIDIA GPU: docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+# MOON Search on a CPU. For torch's default build, which runs on NVIDIA GPUs: docker build --build-arg TORCH_INDEX= .
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -9,7 +9,7 @@ WORKDIR /srv/moon
 # The libraries change less often than the code: they get a layer of their own.
 COPY pyproject.toml constraints.txt README.md ./
 RUN for package in app indexer trainer ui; do mkdir $package && touch $package/__init__.py; done \
-    && pip install --extra-index-url "$TORCH_INDEX" --constraint constraints.txt --editable .
+    && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --editable .
 
 COPY app app
 COPY indexer indexer

@@ -30,12 +30,14 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "models").rglob("*.md")),
 ]
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STARTER = ROOT / "models" / "moon-starter"
-COMMANDS = ("app", "indexer", "trainer")
 
-every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
-every_guide = pytest.mark.parametrize("document", GUIDES, ids=lambda file: str(file.relative_to(ROOT)))
+
+def document_name(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=document_name)
 
 
 class Block(NamedTuple):
@@ -58,6 +60,9 @@ def prose(document: Path) -> str:
 
 # Python
 
+WITH_EXAMPLES = [file for file in DOCUMENTS if any(not block.note for block in blocks(file, "python"))]
+every_document_with_examples = pytest.mark.parametrize("document", WITH_EXAMPLES, ids=document_name)
+
 
 @every_document
 def test_python_blocks_compile(document: Path) -> None:
@@ -78,14 +83,14 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MOON_DATA", str(folder / "data"))
-        result = CliRunner().invoke(command_line("indexer"), ["rebuild", "catalog.csv"])
+        result = CliRunner().invoke(command_line("indexer"), ["rebuild", "catalog.csv"], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         yield folder
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STARTER.is_dir(), reason="models/moon-starter is not there yet")
-@every_guide
+@every_document_with_examples
 def test_python_blocks_run(document: Path, shop_folder: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(document, "python"):
