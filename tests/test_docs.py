@@ -120,6 +120,12 @@ def test_links_and_pictures_lead_to_files_and_headings(document: Path) -> None:
     assert dead == []
 
 
+def test_map_of_the_documentation_shows_every_page() -> None:
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    text = (ROOT / "docs" / "index.md").read_text()
+    assert {page for page in pages if f"]({page})" not in text} == set()
+
+
 # Commands
 
 
