@@ -11,6 +11,9 @@ from ui.markup import event, text
 UNFOLDED = 8
 """Values of an attribute that are shown before "more"."""
 
+LONG = 30
+"""Attributes with more values than this (brands, tags) come after the others."""
+
 
 def toggle(filters: Filters, key: str, value: str) -> Filters:
     """The filters after a click on a value: an attribute's value is added or taken away, a category replaces the other.
@@ -29,7 +32,7 @@ def toggle(filters: Filters, key: str, value: str) -> Filters:
 def panel(facets: Mapping[str, Sequence[FacetValue]], filters: Filters) -> str:
     """All filters that the catalog offers, with the number of products behind each."""
     groups = [_categories(facets.get("category", []), filters.category)]
-    for key, values in facets.items():
+    for key, values in sorted(facets.items(), key=lambda facet: len(facet[1]) > LONG):
         if key != "category":
             groups.append(_attribute(key, values, filters.attributes.get(key, [])))
     body = "".join(groups)

@@ -29,7 +29,7 @@ def photo_input(label: str) -> gr.Image:
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
         height=146,
-        placeholder="Drop a photo here, or click to choose one",
+        placeholder="Drop or choose a photo",
         buttons=[],
         min_width=240,
         alt_text="Your photo",
@@ -69,9 +69,8 @@ def preview(photo: Image.Image, box: Box) -> str:
     width, height = (box[2] - box[0]) / photo.width, (box[3] - box[1]) / photo.height
     frame = f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
     return (
-        f'<figure class="photo"><span class="photo-picture"><img src="{thumbnail(small)}" alt="Your photo">'
+        f'<span class="photo"><img src="{thumbnail(small)}" alt="Your photo with a frame around the product">'
         f'<span class="frame" style="{frame}"></span></span>'
-        "<figcaption>The frame marks the product that was found</figcaption></figure>"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
 from app.errors import IndexUnavailableError, MoonError
 from app.schema import CATEGORY_SEPARATOR, Filters, Query, SearchResult
 
@@ -20,6 +22,7 @@ PAGE_SIZE = 24
 MAX_SHOWN = 192
 SIMILAR = 12
 CATEGORIES = 1000
+NOTHING_FULFILS = "Nothing in this catalog fulfils the filters. Take one away, or clear all of them."
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,12 @@ class Shop:
         if not words.strip() and photo is None:
             return "", ""
         watch = Stopwatch()
-        image = None
         try:
-            if photo is not None:
-                with watch.stage("decode"):
-                    image = open_photo(photo, self._service.settings)
-            query = Query(text=words, image=image)
+            query = Query(text=words, image=self._open(photo, watch))
             found = self._service.engine.search(query, browsing.filters, limit=browsing.shown + 1, watch=watch)
         except MoonError as error:
             return "", f'<div class="results">{_failed(error)}</div>'
-        seen = preview(image, found.box) if image is not None and found.box is not None else ""
-        return filters.panel(found.facets, browsing.filters), _results(query, seen, found, browsing)
+        return filters.panel(found.facets, browsing.filters), _results(query, found, browsing)
 
     def product(self, product_id: str) -> str:
         """The product page with similar products."""
@@ -102,15 +100,16 @@ class Shop:
         """What the model understands of a product from its photo, its title, or both."""
         watch = Stopwatch()
         try:
-            image = None
-            if photo is not None:
-                with watch.stage("decode"):
-                    image = open_photo(photo, self._service.settings)
-            predicted = self._service.predictor.predict(image=image, title=title, watch=watch)
+            predicted = self._service.predictor.predict(image=self._open(photo, watch), title=title, watch=watch)
         except MoonError as error:
             return _failed(error)
-        seen = preview(image, predicted.box) if image is not None and predicted.box is not None else ""
-        return f"{seen}{prediction.bars(predicted)}{_timings(predicted.timings)}"
+        return f"{prediction.bars(predicted)}{_timings(predicted.timings)}"
+
+    def _open(self, photo: str | None, watch: Stopwatch) -> Image | None:
+        if photo is None:
+            return None
+        with watch.stage("decode"):
+            return open_photo(photo, self._service.settings)
 
 
 def _failed(error: MoonError) -> str:
@@ -120,25 +119,27 @@ def _failed(error: MoonError) -> str:
     return notice("That did not work", message, kind="error")
 
 
-def _results(query: Query, seen: str, found: SearchResult, browsing: Browsing) -> str:
+def _results(query: Query, found: SearchResult, browsing: Browsing) -> str:
     hits = found.hits[: browsing.shown]
-    if hits:
-        title = f'<h2 class="section">{_heading(query, len(hits))}</h2>'
-        body = grid(hits)
-    else:
-        title = ""
-        body = notice("No results", "Nothing in this catalog fulfils the filters. Take one away, or clear all of them.")
-    more = ""
+    seen = hint = more = ""
+    if query.image is not None and found.box is not None:
+        seen = preview(query.image, found.box)
+        hint = '<p class="hint">The frame marks the product that was found in your photo.</p>'
+    title = f'<h2 class="section">{_heading(query, len(hits))}</h2>'
+    head = (
+        f'<div class="results-head" role="status">{seen}<div>{title}{hint}{filters.chips(browsing.filters)}</div></div>'
+    )
+    body = grid(hits) if hits else notice("No results", NOTHING_FULFILS)
     if len(found.hits) > browsing.shown and browsing.shown < MAX_SHOWN:
         more = f'<div class="more"><button type="button" class="button" {event("more")}>More results</button></div>'
-    head = f'<div class="results-head">{seen}<div>{title}{filters.chips(browsing.filters)}</div></div>'
-    return f'<div class="results" aria-live="polite">{head}{body}{more}{_timings(found.timings)}</div>'
+    return f'<div class="results">{head}{body}{more}{_timings(found.timings)}</div>'
 
 
 def _heading(query: Query, count: int) -> str:
     asked = [f"<q>{text(' '.join(query.text.split()))}</q>"] if query.text.strip() else []
     asked += ["your photo"] if query.image is not None else []
-    return f"Best {count} matches for {' and '.join(asked)}" if count > 1 else f"One match for {' and '.join(asked)}"
+    found = {0: "No match", 1: "One match"}.get(count, f"Best {count} matches")
+    return f"{found} for {' and '.join(asked)}"
 
 
 def _timings(timings: dict[str, float]) -> str:

@@ -28,6 +28,8 @@ def theme() -> gr.themes.Base:
         body_text_color_dark="#e8ecf5",
         body_text_color_subdued="#586277",
         body_text_color_subdued_dark="#a3aec4",
+        input_placeholder_color="#667085",
+        input_placeholder_color_dark="#8f9bb3",
         button_primary_background_fill="#4338ca",
         button_primary_background_fill_hover="#3730a3",
         button_primary_background_fill_dark="#4f46e5",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import gradio as gr
 import pytest
+from PIL import Image
 
 from app.schema import Candidate, FacetValue, Filters, Prediction, Product
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, hostile_products, service
 from ui import detail, filters, markup, prediction
 from ui.examples import examples_for
+from ui.photo import photo_input, preview
 from ui.shop import MAX_SHOWN, Browsing, Shop
 
 
@@ -81,6 +86,23 @@ def test_a_chosen_value_stays_in_the_panel_when_no_product_has_it():
     shown = filters.panel(facets, Filters(attributes={"color": ["gone"]}))
     assert 'aria-pressed="true" data-event="toggle" data-key="color" data-value="gone"' in shown
     assert "blue" not in shown
+
+
+def test_attributes_with_very_many_values_come_last():
+    brands = [FacetValue(value=f"brand {n}", count=1) for n in range(filters.LONG + 1)]
+    shown = filters.panel({"brand": brands, "color": [FacetValue(value="red", count=3)]}, Filters())
+    assert shown.index("<h3>Color</h3>") < shown.index("<h3>Brand</h3>")
+
+
+def test_a_photo_is_never_fetched_from_an_address():
+    photo = photo_input("Photo")
+    with pytest.raises(gr.Error, match="not fetched"):
+        asyncio.run(photo.async_move_resource_to_block_cache("http://127.0.0.1:9/photo.jpg"))
+
+
+def test_the_frame_marks_the_box_in_parts_of_the_photo():
+    shown = preview(Image.new("RGB", (400, 200)), (40.0, 50.0, 240.0, 150.0))
+    assert "left:10.00%;top:25.00%;width:50.00%;height:50.00%" in shown
 
 
 def test_more_is_offered_up_to_the_limit_of_the_page(shop: Shop):
