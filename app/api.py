@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -46,7 +47,7 @@ def create_api(service: Service) -> FastAPI:
     def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> SearchResult:
         """Products by text, photo or both, with facet counts and the time each stage took in milliseconds."""
         body, photo = asked
-        return shop.search(
+        found = shop.search(
             body.text,
             photo,
             box=body.box,
@@ -55,6 +56,7 @@ def create_api(service: Service) -> FastAPI:
             offset=body.offset,
             facets=body.facets,
         )
+        return _all_addressed(found)
 
     @api.get("/api/search")
     def search_text(
@@ -62,7 +64,7 @@ def create_api(service: Service) -> FastAPI:
     ) -> SearchResult:
         """Products by text; POST takes photos and all filters."""
         filters = Filters(category=category or [])
-        return shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets)
+        return _all_addressed(shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets))
 
     @api.post("/api/predict", openapi_extra=described(PredictBody))
     def predict(asked: Annotated[tuple[PredictBody, bytes | None], Depends(reads(PredictBody))]) -> Prediction:
@@ -73,7 +75,7 @@ def create_api(service: Service) -> FastAPI:
     @api.get("/api/similar/{product_id:path}")
     def similar(product_id: str, category: Category = None, limit: Limit = 12) -> SearchResult:
         """Products like an indexed one: one of each group, none of the product's own group."""
-        return shop.similar(product_id, limit, Filters(category=category or []))
+        return _all_addressed(shop.similar(product_id, limit, Filters(category=category or [])))
 
     @api.get("/api/products/{product_id:path}/images/{number:int}", response_class=Response)
     def product_image(product_id: str, number: int) -> Response:
@@ -83,7 +85,7 @@ def create_api(service: Service) -> FastAPI:
     @api.get("/api/products/{product_id:path}")
     def product(product_id: str) -> Product:
         """An indexed product."""
-        return shop.product(product_id)
+        return _addressed(shop.product(product_id))
 
     @api.get("/api/health", responses={503: {"model": Health}})
     def health(response: Response) -> Health:
@@ -95,11 +97,27 @@ def create_api(service: Service) -> FastAPI:
     return api
 
 
+def _all_addressed(found: SearchResult) -> SearchResult:
+    hits = [hit.model_copy(update={"product": _addressed(hit.product)}) for hit in found.hits]
+    return found.model_copy(update={"hits": hits})
+
+
+def _addressed(product: Product) -> Product:
+    """The product with this API's address in the place of each path on the server."""
+    folder = f"/api/products/{quote(product.id, safe='')}/images"
+    images = [at if _on_the_web(at) else f"{folder}/{number}" for number, at in enumerate(product.images)]
+    return product.model_copy(update={"images": images})
+
+
+def _on_the_web(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
 def _picture(product: Product, number: int) -> Response:
     if number >= len(product.images):
         raise NotFoundError(f"product {product.id!r} has {len(product.images)} pictures, counted from 0")
     location = product.images[number]
-    if location.startswith(("http://", "https://")):
+    if _on_the_web(location):
         return RedirectResponse(location, status_code=307)
     headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
     return FileResponse(location, media_type=_media_type(product, number), headers=headers)

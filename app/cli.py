@@ -48,13 +48,11 @@ def serve(
     from app.api import create_api
     from app.serving import Service
 
-    host, port = host or settings.host, port or settings.port
     service = Service.from_settings(settings)
     try:
         application = mount_pages(create_api(service), service)
         service.start()
-        log.info("serving on http://%s:%d", host, port)
-        uvicorn.run(application, host=host, port=port, log_level="warning")
+        uvicorn.run(application, host=host or settings.host, port=port or settings.port, access_log=False)
     finally:
         service.close()
 

@@ -19,6 +19,7 @@ from app.timing import Stopwatch
 MAX_LIMIT = 200
 MAX_OFFSET = 10_000
 FACET_VALUES = 1000
+REMEMBERED_FACETS = 256
 
 
 class SearchEngine:
@@ -31,6 +32,7 @@ class SearchEngine:
         self._embedder = embedder
         self._live = live
         self._settings = settings
+        self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
 
     def search(
         self,
@@ -60,7 +62,7 @@ class SearchEngine:
             counts: dict[str, list[FacetValue]] = {}
             if facets:
                 with watch.stage("facets"):
-                    counts = _facets(index, filters)
+                    counts = self._facets(index, filters)
             build = index.manifest.build
         return SearchResult(hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build)
 
@@ -83,6 +85,21 @@ class SearchEngine:
         """The indexed product with this id. Raises NotFoundError for an unknown one."""
         with self._live.index() as index:
             return index.get([product_id])[0]
+
+    def _facets(self, index: Index, filters: Filters) -> dict[str, list[FacetValue]]:
+        keys = ["category", *index.manifest.attribute_keys]
+        return {key: self._count(index, key, _lifted(filters, key)) for key in keys}
+
+    def _count(self, index: Index, key: str, filters: Filters) -> list[FacetValue]:
+        """Counts do not depend on the query, so those under the filters of late are remembered per build."""
+        wanted = (index.manifest.build, key, filters.model_dump_json())
+        found = self._counted.get(wanted)
+        if found is None:
+            found = index.facets(key, filters, FACET_VALUES)
+            if len(self._counted) >= REMEMBERED_FACETS:
+                self._counted.clear()
+            self._counted[wanted] = found
+        return found
 
     def _clean(self, query: Query) -> Query:
         text = clean_text(query.text, self._settings.max_text_chars)
@@ -120,11 +137,6 @@ def _check_page(limit: int, offset: int) -> None:
         raise BadInputError(f"limit is {limit}; it must be from 1 to {MAX_LIMIT}")
     if not 0 <= offset <= MAX_OFFSET:
         raise BadInputError(f"offset is {offset}; it must be from 0 to {MAX_OFFSET}; narrow the search with filters")
-
-
-def _facets(index: Index, filters: Filters) -> dict[str, list[FacetValue]]:
-    keys = ["category", *index.manifest.attribute_keys]
-    return {key: index.facets(key, _lifted(filters, key), FACET_VALUES) for key in keys}
 
 
 def _lifted(filters: Filters, key: str) -> Filters:

@@ -140,6 +140,15 @@ def test_pictures_of_products_are_served_with_their_type(client):
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+def test_products_name_their_pictures_by_address_never_by_path(client):
+    product = client.get("/api/products/red-chair").json()
+    assert product["images"] == ["/api/products/red-chair/images/0", "https://pictures.example/second.jpg"]
+    for response in (client.get("/api/search?text=red chair"), client.get("/api/similar/blue-chair")):
+        addresses = [address for hit in response.json()["hits"] for address in hit["product"]["images"]]
+        assert addresses
+        assert all(address.startswith(("/api/products/", "https://")) for address in addresses)
+
+
 def test_a_picture_elsewhere_on_the_web_is_redirected_to_not_fetched(client):
     response = client.get("/api/products/red-chair/images/1", follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (307, "https://pictures.example/second.jpg")

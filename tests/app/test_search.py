@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from shop_samples import COLOURS, ODD_ID
+from shop_samples import COLOURS, ODD_ID, publish
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.schema import Filters, Query, Range
@@ -50,6 +50,19 @@ def test_facet_counts_lift_only_their_own_filter(published):
     assert counts(found, "color") == {"red": 1, "blue": 1, "green": 1}
     furniture = {"Furniture": 2, "Furniture > Chairs": 1, "Furniture > Sofas": 1}
     assert counts(found, "category") == {**furniture, "Lighting": 1}
+
+
+def test_facets_are_counted_once_per_build_and_filters(new_service, embedder, products, monkeypatch):
+    publish(new_service.store, embedder, products)
+    with new_service.live.index() as index:
+        asked = []
+        count = index.facets
+        monkeypatch.setattr(index, "facets", lambda key, *rest: asked.append(key) or count(key, *rest))
+        first = new_service.engine.search(Query("chair"))
+        assert new_service.engine.search(Query("sofa")).facets == first.facets
+        assert asked == ["category", "color"]
+        new_service.engine.search(Query("sofa"), Filters(attributes={"color": ["red"]}))
+        assert asked == ["category", "color", "category"]
 
 
 def test_facets_can_be_left_out(published):
