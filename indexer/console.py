@@ -76,7 +76,7 @@ def show_products(products: Sequence[Product]) -> None:
 
 def show_builds(builds: Sequence[Manifest], published: str | None) -> None:
     """The builds, newest first."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("build", "state"):
         table.add_column(column, no_wrap=True)
     for column in ("products", "rejects", "warnings"):

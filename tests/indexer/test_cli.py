@@ -1,0 +1,189 @@
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import app.moon
+from app.errors import ModelError
+from app.store.base import Manifest, Point
+from indexer import cli
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+ROOT = Path(__file__).parents[2]
+
+
+def assert_is_snapshot(output, name):
+    """Compare with a file; delete the file and run once to renew it."""
+    file = SNAPSHOTS / name
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(output)
+        pytest.fail(f"{file} was missing and has been written; look at it and commit it")
+    assert output == file.read_text()
+
+
+@pytest.fixture
+def indexer(shop, monkeypatch):
+    """Run a command on the shop's data; returns (exit code, stdout, stderr)."""
+    monkeypatch.setenv("MOON_DATA", str(shop.settings.data))
+    monkeypatch.setenv("MOON_MODEL", "shop/colour-words")
+    monkeypatch.setenv("COLUMNS", "80")
+    fingerprint = shop.embedder.fingerprint
+    monkeypatch.setattr(app.moon, "model_fingerprint", lambda path, settings: fingerprint, raising=False)
+    monkeypatch.setattr(app.moon, "load_encoder", lambda settings: shop.embedder, raising=False)
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli.cli, list(map(str, arguments)), prog_name="indexer")
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+def test_rebuild_publishes_and_says_what_it_did(shop, indexer):
+    code, output, _ = indexer("rebuild", shop.write())
+    assert code == 0
+    assert f"Published build {shop.store.published()}: 10 products, 10 newly embedded, recall 100.0%." in output
+    assert "Rejected: 0. Warnings: 0." in output
+    code, output, _ = indexer("rebuild", shop.catalog)
+    assert code == 0
+    assert output.startswith(f"Nothing changed: build {shop.store.published()} with 10 products stays published.")
+
+
+def test_rebuild_with_rejects_publishes_and_exits_with_3(shop, indexer):
+    shop.rows[4]["id"] = ""
+    code, output, _ = indexer("rebuild", shop.write())
+    assert code == 3
+    assert "Rejected: 1. Warnings: 0." in output
+    assert "1 x reject, id: give every product an id\n    row 5, no id: the id is missing" in output
+    assert f"reports/{shop.store.published()}.parquet" in output
+
+
+def test_validate_shows_a_preview_and_touches_nothing(shop, indexer):
+    shop.rows[1]["title"] = "[bold]\x1b[31m$" + "{x}"
+    (shop.folder / "images/3.png").write_bytes(b"torn")
+    code, output, _ = indexer("validate", shop.write())
+    assert code == 0
+    assert f"{shop.catalog}: 10 products with 9 usable pictures." in output
+    assert "chair-0: red chair 0\n    category: Furniture > Chairs\n    color: red\n    price: 10\n" in output
+    assert "chair-1: [bold]�[31m${x}\n" in output
+    assert "chair-5" not in output
+    assert "1 x warning, images: the product is indexed without this picture; replace or remove it" in output
+    assert not shop.settings.data.exists()
+
+
+def test_validate_exits_with_3_for_rejects_and_fails_without_a_usable_product(shop, indexer):
+    shop.rows[0]["id"] = ""
+    assert indexer("validate", shop.write())[0] == 3
+    for row in shop.rows:
+        row["id"] = ""
+    assert indexer("validate", shop.write())[0] == 1
+
+
+def test_status_without_an_index_says_how_to_make_one(indexer):
+    assert indexer("status") == (0, "There is no index yet. Make one with: indexer rebuild CATALOG\n", "")
+
+
+def test_status_lists_the_builds(shop, indexer):
+    for day, (build, products, rejected) in enumerate(
+        [("20261120T060000-00000a", 9, 1), ("20261121T060000-00000b", 1561, 0)]
+    ):
+        manifest = Manifest(
+            build=build,
+            created=datetime.now(UTC) - timedelta(days=3 - 2 * day, hours=1),
+            model="moon-starter",
+            fingerprint="0123456789abcdef",
+            dimensions=64,
+            catalog="catalog.csv",
+            catalog_hash=build,
+            products=products,
+            rejected=rejected,
+            warnings=2,
+        )
+        with shop.store.create(manifest) as writer:
+            product = {"id": "1", "title": "chair"}
+            writer.add([Point(cli_product(product), shop.embedder.embed_labels(["chair"], "category")[0])])
+            writer.finish(manifest)
+    shop.store.publish("20261120T060000-00000a")
+    code, output, _ = indexer("status")
+    assert code == 0
+    assert_is_snapshot(output, "status.txt")
+
+
+def cli_product(fields):
+    from app.schema import Product
+
+    return Product(**fields)
+
+
+@pytest.mark.parametrize("command", ["", "rebuild", "validate", "status", "rollback", "prune"])
+def test_help_is_as_documented(indexer, command):
+    code, output, _ = indexer(*command.split(), "--help")
+    assert code == 0
+    assert_is_snapshot(output, f"help{'-' if command else ''}{command}.txt")
+
+
+def test_rollback_publishes_the_build_before(shop, indexer):
+    first = shop.rebuild()
+    shop.rows[0]["price"] = 5.0
+    shop.rebuild()
+    assert indexer("rollback") == (0, f"Published build {first.build}.\n", "")
+    assert shop.store.published() == first.build
+
+
+def test_prune_drops_old_builds_and_unused_vectors_only_when_asked(shop, indexer, monkeypatch):
+    builds = []
+    for price in range(3):
+        shop.rows[0]["price"] = 100.0 + price
+        builds.append(shop.rebuild().build)
+    unused = shop.settings.data / "vectors" / "older-model"
+    unused.mkdir()
+    monkeypatch.setenv("MOON_KEEP_BUILDS", "2")
+    assert indexer("prune")[1] == f"Deleted builds: {builds[0]}.\n"
+    assert unused.exists()
+    assert indexer("prune", "--vectors")[1] == "Deleted builds: none.\nDeleted vectors of models: older-model.\n"
+    assert not unused.exists()
+    assert not shop.rebuild().changed
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["indexer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+def test_an_expected_failure_is_one_line_on_stderr(shop, indexer, monkeypatch, capsys):
+    assert run_main(monkeypatch, "rebuild", "gone.csv") == 1
+    assert capsys.readouterr().err == "Error: gone.csv: there is no such catalog file; check the path\n"
+
+
+def test_a_model_that_is_missing_is_one_line_on_stderr(shop, indexer, monkeypatch, capsys):
+    def missing(path, settings):
+        raise ModelError(f"{path}: no such folder")
+
+    monkeypatch.setattr(app.moon, "model_fingerprint", missing)
+    assert run_main(monkeypatch, "rebuild", shop.write()) == 1
+    assert capsys.readouterr().err == "Error: shop/colour-words: no such folder\n"
+
+
+def test_a_setting_that_makes_no_sense_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("MOON_KEEP_BUILDS", "none")
+    assert run_main(monkeypatch, "status") == 1
+    assert capsys.readouterr().err.startswith("Error: settings that cannot be used: MOON_KEEP_BUILDS (")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"]])
+def test_quick_commands_do_not_import_torch(tmp_path, arguments):
+    script = (
+        f"import sys; sys.argv = ['indexer', *{arguments}]\n"
+        "from indexer.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)))"
+    )
+    environment = {"MOON_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "[]", run.stderr
