@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from app.encoder import Embedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError
 from app.settings import Settings
-from app.store.base import Manifest, Store
+from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
 from indexer.catalog import read_catalog
 from indexer.embedding import Entry, embed_catalog
@@ -97,7 +97,8 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
     catalog_hash = _catalog_hash(entries, report)
     embedded = len(archive) - known
     published = _published(store)
-    if published and (published.catalog_hash, published.fingerprint) == (catalog_hash, model.fingerprint):
+    state = (MANIFEST_VERSION, model.fingerprint, catalog_hash)
+    if published and (published.version, published.fingerprint, published.catalog_hash) == state:
         report_file = report_path(settings, published.build)
         return Outcome(published.build, False, len(entries), embedded, report, report_file, timings=timings)
 
@@ -116,9 +117,9 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
         attribute_keys=sorted({key for entry in entries for key in entry.product.attributes}),
         number_keys=sorted({key for entry in entries for key in entry.product.numbers}),
     )
-    archive.merge_parts()
     with store.create(manifest) as writer:
         with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
+            archive.merge_parts()
             sample = build.load(entries, archive, writer, advance)
         with _timed(timings, "finish"):
             writer.finish(manifest.model_copy(update={"timings": dict(timings)}))

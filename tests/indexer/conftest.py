@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from app.errors import NotFoundError
 from app.settings import Settings
 from app.store import open_store
 from indexer.rebuild import Model, Outcome, rebuild
@@ -83,8 +84,6 @@ class Shop:
 
 
 def _holds(index: Any, product_id: str) -> bool:
-    from app.errors import NotFoundError
-
     try:
         index.get([product_id])
     except NotFoundError:

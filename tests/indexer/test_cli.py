@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import app.moon
 from app.errors import ModelError
+from app.schema import Product
 from app.store.base import Manifest, Point
 from indexer import cli
 
@@ -103,19 +104,12 @@ def test_status_lists_the_builds(shop, indexer):
             warnings=2,
         )
         with shop.store.create(manifest) as writer:
-            product = {"id": "1", "title": "chair"}
-            writer.add([Point(cli_product(product), shop.embedder.embed_labels(["chair"], "category")[0])])
+            writer.add([Point(Product(id="1", title="chair"), shop.embedder.embed_labels(["chair"], "category")[0])])
             writer.finish(manifest)
     shop.store.publish("20261120T060000-00000a")
     code, output, _ = indexer("status")
     assert code == 0
     assert_is_snapshot(output, "status.txt")
-
-
-def cli_product(fields):
-    from app.schema import Product
-
-    return Product(**fields)
 
 
 @pytest.mark.parametrize("command", ["", "rebuild", "validate", "status", "rollback", "prune"])

@@ -5,10 +5,12 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from qdrant_client import QdrantClient
 
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, ModelError
 from app.schema import Filters, Query
-from indexer.rebuild import only_one_writer
+from app.store.server import ServerStore
+from indexer.rebuild import only_one_writer, rebuild
 
 DEMO = Path(__file__).parents[2] / "demo" / "catalog.parquet"
 
@@ -36,6 +38,24 @@ def test_a_second_rebuild_without_changes_neither_loads_the_model_nor_makes_a_bu
     second = shop.rebuild()
     assert (second.changed, second.build, second.embedded) == (False, first.build, 0)
     assert (shop.loads, len(shop.store.builds())) == (0, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect", "ignore:Local mode performs exact")
+def test_a_qdrant_server_gets_the_same_index_from_the_same_vectors(shop):
+    shop.rebuild()
+    server = ServerStore(QdrantClient(":memory:"), "products")
+    outcome = shop.rebuild(store=server)
+    assert (outcome.changed, outcome.products, shop.loads) == (True, 10, 0)
+    assert server.published() == outcome.build
+    assert not shop.rebuild(store=server).changed
+
+
+def test_a_build_of_an_earlier_format_is_replaced_without_the_model(shop):
+    first = shop.rebuild()
+    manifest = shop.settings.data / "builds" / first.build / "manifest.json"
+    manifest.write_text(shop.store.builds()[0].model_copy(update={"version": 0}).model_dump_json())
+    outcome = shop.rebuild()
+    assert (outcome.changed, shop.loads) == (True, 0)
 
 
 def test_the_order_of_the_rows_is_no_change(shop):
@@ -324,12 +344,12 @@ def test_the_published_build_cannot_be_dropped_by_keeping_one(shop):
 
 
 @pytest.mark.slow
-def test_the_demo_catalog_is_indexed_and_then_nothing_changes(shop, embedder):
-    shop.catalog.unlink(missing_ok=True)
-    from indexer.rebuild import rebuild
-
-    first = rebuild(DEMO, shop.settings, shop.store, shop.model())
-    assert (first.products, first.embedded, first.report.problems) == (1561, embedder.embedded_products, [])
+def test_real_products_and_pictures_are_indexed_and_then_nothing_changes(shop, embedder):
+    absolute = pl.col("images").list.eval(pl.format("{}/{}", pl.lit(str(DEMO.parent)), pl.element()))
+    pl.read_parquet(DEMO).head(200).with_columns(absolute).write_parquet(shop.catalog)
+    first = rebuild(shop.catalog, shop.settings, shop.store, shop.model())
+    assert (first.products, first.report.problems) == (200, [])
+    assert 0 < first.embedded == embedder.embedded_products
     shop.loads = 0
-    second = rebuild(DEMO, shop.settings, shop.store, shop.model())
-    assert (second.changed, second.products, shop.loads) == (False, 1561, 0)
+    second = rebuild(shop.catalog, shop.settings, shop.store, shop.model())
+    assert (second.changed, second.products, shop.loads) == (False, 200, 0)
