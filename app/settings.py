@@ -21,8 +21,13 @@ class Settings(BaseSettings):
         description="MOON checkpoint: a folder or a Hugging Face Hub id",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto: a GPU if there is one")
-    detector: Literal["saliency", "none"] = Field(
-        default="saliency", description="How the core product is found in a query photo without a box"
+    detector: Literal["auto", "learned", "saliency", "grounding", "none"] = Field(
+        default="auto",
+        description="How the core product is found: the checkpoint's own box head (learned), the tokens that agree most "
+        "(saliency), a grounding model, or not at all; auto takes learned where the checkpoint has it, else saliency",
+    )
+    grounding_model: str = Field(
+        default="Qwen/Qwen2.5-VL-3B-Instruct", description="Folder or Hub id, used when detector=grounding"
     )
     data: Path = Field(default=ROOT / ".moon", description="Folder of vectors, builds and manifests")
     store: Literal["edge", "server"] = Field(

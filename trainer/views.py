@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from app.images import decode_image
 from app.moon.tower import EfficientNetLiteModel
@@ -72,6 +73,11 @@ class TowerMaps:
         """Maps of these views in this order, float32."""
         return self._maps[[self._row[view] for view in views]].float()
 
+    def pooled(self, grid: int) -> TowerMaps:
+        """The same views as the visual tokens that the tower hands on, grid x grid per picture."""
+        parts = [functional.adaptive_avg_pool2d(part.float(), grid).half() for part in self._maps.split(256)]
+        return TowerMaps(list(self._row), torch.cat(parts))
+
     @classmethod
     def compute(
         cls, tower: EfficientNetLiteModel, views: Sequence[View], root: Path, cache: Path, batch_size: int = 32
@@ -95,7 +101,9 @@ def _run(tower: EfficientNetLiteModel, views: Sequence[View], root: Path, batch_
     tower = tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with ThreadPoolExecutor(2) as pool, torch.inference_mode():
         for start in range(0, len(views), batch_size):
-            pixels = torch.stack(list(pool.map(lambda view: _pixels(view, root, size), views[start : start + batch_size])))
+            pixels = torch.stack(
+                list(pool.map(lambda view: _pixels(view, root, size), views[start : start + batch_size]))
+            )
             yield tower.features(pixels.to(memory_format=torch.channels_last)).half().contiguous()
             if start % (20 * batch_size) == 0:
                 logger.info("tower features: %d of %d views", start, len(views))
@@ -106,5 +114,7 @@ def _pixels(view: View, root: Path, size: int) -> Tensor:
     image = decode_image(path.read_bytes(), name=view.path, max_bytes=20_000_000, max_pixels=50_000_000)
     if view.crop is not None:
         image = image.crop(tuple(round(side) for side in view.crop))
-    data = torch.frombuffer(bytearray(image.resize((size, size), Image.Resampling.BICUBIC).tobytes()), dtype=torch.uint8)
+    data = torch.frombuffer(
+        bytearray(image.resize((size, size), Image.Resampling.BICUBIC).tobytes()), dtype=torch.uint8
+    )
     return data.view(size, size, 3).permute(2, 0, 1).float() / 127.5 - 1.0

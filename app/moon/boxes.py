@@ -48,7 +48,9 @@ class BoxHead(nn.Module):
 def box_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """L1 plus 1 - generalised IoU (Rezatofighi et al. 2019), both of shape (batch, 4); a scalar mean."""
     overlap, union = _overlap(predicted, target)
-    hull = _area(torch.cat([torch.minimum(predicted[:, :2], target[:, :2]), torch.maximum(predicted[:, 2:], target[:, 2:])], 1))
+    hull = _area(
+        torch.cat([torch.minimum(predicted[:, :2], target[:, :2]), torch.maximum(predicted[:, 2:], target[:, 2:])], 1)
+    )
     generalised = overlap / union - (hull - union) / hull.clamp(min=1e-6)
     return (functional.l1_loss(predicted, target, reduction="none").sum(1) + 1.0 - generalised).mean()
 

@@ -171,7 +171,9 @@ def insert_experts(model: nn.Module, config: MoonConfig) -> None:
         elif all(isinstance(getattr(ffn, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
             experts = LowRankExperts(config, width, ffn, config.expert_rank)
         else:
-            raise ValueError(f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model")
+            raise ValueError(
+                f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model"
+            )
         layer.mlp = experts.to(device=weight.device, dtype=weight.dtype)
         layer.register_forward_pre_hook(_receive_token_types, with_kwargs=True)
 

@@ -60,7 +60,9 @@ class Markers:
         ids = tokenizer.convert_tokens_to_ids(MARKERS)
         missing = [name for name, token in zip(MARKERS, ids, strict=True) if token in (None, tokenizer.unk_token_id)]
         if missing:
-            raise ValueError(f"the tokenizer lacks the segment tokens {missing}; make the checkpoint with `trainer upcycle`")
+            raise ValueError(
+                f"the tokenizer lacks the segment tokens {missing}; make the checkpoint with `trainer upcycle`"
+            )
         return cls(tuple(zip(ids[::2], ids[1::2], strict=True)), image_token_id)
 
     def inside(self, input_ids: Tensor, segment: int) -> Tensor:

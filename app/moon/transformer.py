@@ -16,8 +16,6 @@ from app.moon.config import MoonConfig
 from app.moon.experts import decoder_layers, insert_experts
 from app.moon.segments import MARKERS, Markers, image_token_id
 
-NEW_PARTS = ("moon_skip", "moon_box_head")
-
 
 class Skip(nn.Module):
     """A linear path around the LLM: ``linear(input embedding) + gate * LLM output`` per token (our decision).
@@ -32,10 +30,9 @@ class Skip(nn.Module):
         self.gate = nn.Parameter(torch.zeros(width))
         nn.init.eye_(self.linear.weight)
 
-    def forward(self, embedded: Tensor, output: Tensor | None) -> Tensor:
-        """Both of shape (batch, tokens, width); ``output=None`` stands for a closed gate, the LLM not being run."""
-        skipped = self.linear(embedded)
-        return skipped if output is None else skipped + self.gate * output
+    def forward(self, embedded: Tensor, output: Tensor) -> Tensor:
+        """The LLM's input embeddings and its output, both of shape (batch, tokens, width), to the same shape."""
+        return self.linear(embedded) + self.gate * output
 
 
 def add_moon_parts(model: PreTrainedModel, config: MoonConfig) -> None:
@@ -64,11 +61,11 @@ def moon_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
 class MoonTransformer(Transformer):
     """Tokens of pictures and marked text in, one output vector per token out; pooling and normalisation follow.
 
-    Inputs are dicts ``{"image": [PIL, ...], "text": str}`` as :mod:`app.moon.prompt` writes them. ``run_llm=False``
-    leaves only the skip path, which a trainer may warm up first.
+    Inputs are dicts ``{"image": [PIL, ...], "text": str}`` as :mod:`app.moon.prompt` writes them.
     """
 
-    run_llm = True
+    model: Any
+    words: Any
 
     def __init__(self, model_name_or_path: str, **kwargs: Any) -> None:
         super().__init__(model_name_or_path, **kwargs)
@@ -79,7 +76,8 @@ class MoonTransformer(Transformer):
     def attach(self) -> None:
         """Connect to the model's language model; called once the MOON parts are in place."""
         self.moon = MoonConfig(**self.model.config.moon)
-        self.markers = Markers.of(self.tokenizer, image_token_id(self.model.config))
+        self.words = self.tokenizer
+        self.markers = Markers.of(self.words, image_token_id(self.model.config))
         object.__setattr__(self, "_decoder", self.model.get_decoder())
         self._decoder.register_forward_pre_hook(self._enter_decoder, with_kwargs=True)
         self._token_types: Tensor | None = None
@@ -107,27 +105,14 @@ class MoonTransformer(Transformer):
         """Adds ``token_embeddings`` (batch, tokens, width); with mean pooling, ``attention_mask`` becomes the content."""
         self._token_types = self.markers.types(features["input_ids"])
         try:
-            if self.moon.skip and not self.run_llm:
-                features["token_embeddings"] = self.model.moon_skip(self._embed(features), None)
-            else:
-                features = super().forward(features, **kwargs)
-                if self.moon.skip:
-                    output = features["token_embeddings"]
-                    features["token_embeddings"] = self.model.moon_skip(self._embedded, output)
+            features = super().forward(features, **kwargs)
+            if self.moon.skip:
+                features["token_embeddings"] = self.model.moon_skip(self._embedded, features["token_embeddings"])
         finally:
             self._token_types = self._embedded = None
         if self.moon.pooling == "mean":
             features["attention_mask"] = self.markers.content(features["input_ids"], features["attention_mask"])
         return features
-
-    def _embed(self, features: dict[str, Any]) -> Tensor:
-        """The LLM's input embeddings, words and projected visual tokens, without running it."""
-        embedded = self.model.get_input_embeddings()(features["input_ids"])
-        if "pixel_values" not in features:
-            return embedded
-        visual = self.model.get_image_features(features["pixel_values"], return_dict=True).pooler_output
-        mask = (features["input_ids"] == self.markers.image).unsqueeze(-1)
-        return embedded.masked_scatter(mask, visual.to(embedded.dtype))
 
     def _enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""
@@ -144,14 +129,16 @@ class MoonTransformer(Transformer):
     def tokens(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Preprocessed batch on the model's device."""
         batch = self.preprocess(list(inputs))
-        return {key: value.to(self.model.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+        return {
+            key: value.to(self.model.device) if isinstance(value, Tensor) else value for key, value in batch.items()
+        }
 
     @classmethod
     def upcycled(cls, base: str, config: MoonConfig, **kwargs: Any) -> Self:
         """A MOON model from any Hugging Face image-text model: same function, plus experts and segment tokens."""
         module = cls.__new__(cls)
         Transformer.__init__(module, base, **kwargs)
-        tokenizer = module.tokenizer
+        tokenizer: Any = module.tokenizer
         tokenizer.add_special_tokens({"additional_special_tokens": MARKERS}, replace_extra_special_tokens=False)
         if len(tokenizer) > module.model.get_input_embeddings().num_embeddings:
             module.model.resize_token_embeddings(len(tokenizer))

@@ -1,0 +1,142 @@
+"""The MOON model as the rest of the system uses it: see :class:`app.encoder.Embedder`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from app.encoder import Vectors
+from app.errors import BadInputError
+from app.moon.boxes import usable_box
+from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
+from app.moon.fingerprint import model_fingerprint, model_name
+from app.moon.grounding import GroundingDetector
+from app.moon.load import load_module, moon_model
+from app.moon.prompt import label_text, model_input, product_text, query_text
+from app.moon.transformer import MoonTransformer
+from app.schema import Box, Product, Query
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MAX_PICTURES = 4
+"""Pictures of one product that are read; more add little and cost a sequence each (our decision)."""
+
+
+class MoonEmbedder:
+    """Embeds with one MOON checkpoint. One call runs at a time; callers on other threads wait."""
+
+    def __init__(
+        self, module: MoonTransformer, detector: Detector, name: str, fingerprint: str, batch_size: int
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.dimensions = module.get_embedding_dimension()
+        self._model = moon_model(module).eval()
+        self._detector = detector
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+
+    def embed_products(self, products: Sequence[Product], images: Sequence[Sequence[Image]]) -> Vectors:
+        """Pictures with their core crops, then title, category and attributes; shape (products, dimensions)."""
+        with self._lock:
+            pictures = [
+                self._with_crops(list(own[:MAX_PICTURES]), product.title)
+                for product, own in zip(products, images, strict=True)
+            ]
+            return self._encode(
+                [model_input(p, product_text(product)) for p, product in zip(pictures, products, strict=True)]
+            )
+
+    def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
+        """Photo, its core crop, then the words; the crop is the query's own box or the detector's."""
+        for query in queries:
+            if query.image is None and not query.text.strip():
+                raise BadInputError("The query is empty; type some words or choose a photo.")
+        with self._lock:
+            boxes = self._query_boxes(queries)
+            inputs = [
+                model_input(_beside_crop(query.image, box), query_text(query.text))
+                for query, box in zip(queries, boxes, strict=True)
+            ]
+            return self._encode(inputs), boxes
+
+    def embed_labels(self, labels: Sequence[str], segment: Literal["category", "attribute"]) -> Vectors:
+        """Labels inside the segment that they stand in within products, so that the same expert reads them."""
+        with self._lock:
+            return self._encode([model_input([], label_text(label, segment)) for label in labels])
+
+    def _with_crops(self, pictures: list[Image], title: str) -> list[Image]:
+        found = [None if has_plain_ground(image) else self._detector.detect([image], [title])[0] for image in pictures]
+        return [part for image, box in zip(pictures, found, strict=True) for part in _beside_crop(image, box)]
+
+    def _query_boxes(self, queries: Sequence[Query]) -> list[Box | None]:
+        boxes: list[Box | None] = [
+            usable_box(query.box, *query.image.size) if query.image is not None and query.box is not None else None
+            for query in queries
+        ]
+        open_rows = [row for row, query in enumerate(queries) if query.image is not None and query.box is None]
+        images = [image for row in open_rows if (image := queries[row].image) is not None]
+        if images:
+            for row, box in zip(
+                open_rows, self._detector.detect(images, [queries[r].text for r in open_rows]), strict=True
+            ):
+                boxes[row] = box
+        return boxes
+
+    def _encode(self, inputs: list[dict[str, Any]]) -> Vectors:
+        if not inputs:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        return self._model.encode(inputs, batch_size=self._batch_size, show_progress_bar=False).astype(np.float32)
+
+
+def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
+    """The picture, and its crop beside it where there is one."""
+    if image is None:
+        return []
+    if box is None:
+        return [image]
+    x0, y0, x1, y1 = (round(side) for side in box)
+    return [image, image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))]
+
+
+def load_encoder(settings: Settings) -> MoonEmbedder:
+    """The configured checkpoint on the configured device. Raises ModelError if it cannot be loaded."""
+    device, why = _device(settings.device)
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
+    module = load_module(settings.model, dtype).to(device)
+    return MoonEmbedder(
+        module,
+        _detector(settings, module, device),
+        model_name(settings.model),
+        model_fingerprint(settings.model, settings),
+        settings.batch_size,
+    )
+
+
+def _device(wanted: str) -> tuple[str, str]:
+    if wanted != "auto":
+        return wanted, "chosen by MOON_DEVICE"
+    if torch.cuda.is_available():
+        return "cuda", "a CUDA GPU was found"
+    return ("mps", "Apple GPU found") if torch.backends.mps.is_available() else ("cpu", "no GPU was found")
+
+
+def _detector(settings: Settings, module: MoonTransformer, device: str) -> Detector:
+    choice, why = settings.detector, "chosen by MOON_DETECTOR"
+    if choice == "auto":
+        choice = "learned" if module.moon.box_head else "saliency"
+        why = "the checkpoint has a box head" if module.moon.box_head else "the checkpoint has no box head"
+    logger.info("core product detector: %s (%s)", choice, why)
+    if choice == "grounding":
+        return GroundingDetector.from_pretrained(settings.grounding_model, device)
+    return (
+        {"learned": LearnedDetector, "saliency": SaliencyDetector}[choice](module) if choice != "none" else NoDetector()
+    )

@@ -1,0 +1,106 @@
+"""Core product detection by a grounding model (paper, section 4), and the parsing of what such models answer."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from PIL.Image import Image
+
+from app.moon.boxes import usable_box
+from app.moon.segments import clean
+from app.schema import Box
+
+logger = logging.getLogger(__name__)
+
+Convention = Literal["pixels", "thousandths"]
+PROMPT = 'Locate the main product{title} in this picture. Answer with JSON only: [{{"bbox_2d": [x1, y1, x2, y2], "label": "product"}}]'
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+class GroundingDetector:
+    """Qwen2.5-VL or Qwen3-VL writes the box as text. Answers that cannot be read give no crop and are counted."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model, self.processor = model, processor
+        self.convention: Convention = "thousandths" if "qwen3" in model.config.model_type else "pixels"
+        self.asked = self.unreadable = 0
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: str) -> GroundingDetector:
+        """Load a grounding model from a folder or the Hub."""
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", use_safetensors=True).to(device).eval()
+        return cls(model, AutoProcessor.from_pretrained(name))
+
+    def detect(self, images: Sequence[Image], titles: Sequence[str]) -> list[Box | None]:
+        return [self._one(image, title) for image, title in zip(images, titles, strict=True)]
+
+    @torch.inference_mode()
+    def _one(self, image: Image, title: str) -> Box | None:
+        words = PROMPT.format(title=f' "{clean(title)}"' if title else "")
+        messages = [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": words}]}]
+        batch = self.processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        ).to(self.model.device)
+        written = self.model.generate(**batch, max_new_tokens=96, do_sample=False)
+        answer = self.processor.batch_decode(written[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+        self.asked += 1
+        box = parse_box(answer)
+        if box is None:
+            self.unreadable += 1
+            logger.warning(
+                "grounding: %d of %d answers unreadable; the last was %r", self.unreadable, self.asked, answer[:80]
+            )
+            return None
+        _, rows, columns = batch["image_grid_thw"][0].tolist()
+        patch = self.model.config.vision_config.patch_size
+        return usable_box(to_pixels(box, image.size, self.convention, (rows * patch, columns * patch)), *image.size)
+
+
+def parse_box(answer: str) -> Box | None:
+    """The first four-number box in a model's answer: code fence, then JSON, then Python literal, then bare numbers.
+
+    >>> parse_box('```json\\n[{"bbox_2d": [10, 20, 110, 220], "label": "chair"}]\\n```')
+    (10.0, 20.0, 110.0, 220.0)
+    """
+    fenced = _FENCE.search(answer)
+    text = fenced.group(1) if fenced else answer
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if box := _find_box(value):
+            return box
+    bare = text.replace("bbox_2d", "")
+    numbers = [float(number) for number in _NUMBERS.findall(bare)[:4]]
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+
+
+def _find_box(value: Any) -> Box | None:
+    if isinstance(value, dict):
+        return _find_box(value.get("bbox_2d", value.get("bbox")))
+    if isinstance(value, list | tuple):
+        if len(value) == 4 and all(isinstance(side, int | float) for side in value):
+            return float(value[0]), float(value[1]), float(value[2]), float(value[3])
+        return next((box for part in value if (box := _find_box(part))), None)
+    return None
+
+
+def to_pixels(box: Box, size: tuple[int, int], convention: Convention, resized: tuple[int, int]) -> Box:
+    """A model's coordinates in the original picture's pixels.
+
+    Qwen2.5-VL (``pixels``) speaks of the picture as resized for it, ``resized`` = (height, width) = grid times patch
+    size; Qwen3-VL (``thousandths``) in 0..1000 of either side. ``size`` is the original (width, height).
+    """
+    across, down = (1000.0, 1000.0) if convention == "thousandths" else (float(resized[1]), float(resized[0]))
+    x, y = size[0] / across, size[1] / down
+    return box[0] * x, box[1] * y, box[2] * x, box[3] * y

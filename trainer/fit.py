@@ -1,0 +1,179 @@
+"""Train a MOON checkpoint on the home-goods set: box head, then the skip path alone, then everything.
+
+The vision tower stays frozen and its feature maps are computed once. The skip path costs a fraction of the LLM, so it
+is trained first and long; the LLM then learns what to add through its gate (our decision for a laptop).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from app.moon.load import load_module, moon_model, save_moon
+from app.moon.transformer import MoonTransformer
+from trainer.collate import Collator, MapTower
+from trainer.detector import fit_box_head
+from trainer.examples import Example, Input, TripletSampler, false_negatives
+from trainer.home import HomeSet
+from trainer.loss import InfoNCE
+from trainer.plot import plot_run
+from trainer.validate import Validation
+from trainer.views import TowerMaps, View
+from trainer.warmup import BagOfEmbeddings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything a run depends on, saved beside its result. Steps are batches of triplets."""
+
+    seed: int = 0
+    box_steps: int = 400
+    skip_steps: int = 1200
+    skip_batch: int = 96
+    skip_lr: float = 6e-4
+    steps: int = 400
+    batch: int = 32
+    lr: float = 2e-4
+    validate_every: int = 200
+
+
+def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, float]:
+    """Train and write the best checkpoint by dev recall to ``out``, with ``training.json`` and a loss curve.
+
+    Returns the best dev recalls.
+    """
+    torch.manual_seed(config.seed)
+    home, module = HomeSet(data), load_module(checkpoint, torch.float32)
+    maps = tower_maps(home, module, out.parent / "cache")
+    tokens = maps.pooled(module.model.config.vision_config.grid)
+    run = _Run(module, home, tokens, config, out)
+    if module.moon.box_head and config.box_steps:
+        run.box_iou = fit_box_head(module.model.moon_box_head, home, maps, config.box_steps, config.seed)
+    if module.moon.skip and config.skip_steps:
+        run.bag = BagOfEmbeddings(module, home, tokens)
+        run.train(config.skip_steps, config.skip_batch, config.skip_lr, "skip")
+    if config.steps:
+        run.train(config.steps, config.batch, config.lr, "all")
+    run.finish()
+    return run.best
+
+
+def tower_maps(home: HomeSet, module: MoonTransformer, cache: Path) -> TowerMaps:
+    """Feature maps of every view that training and validation use; no photo that shows a test model."""
+    views = [View(path) for p in home.products if p.split != "test" for path in p.product.images]
+    for photo in home.photos:
+        if photo.split != "test" and not photo.shows_test_model:
+            views += [photo.whole, photo.boxed]
+            if photo.split == "train":
+                frames, crops = photo.variants()
+                views += frames + crops
+    return TowerMaps.compute(module.model.vision_tower, views, home.root, cache)
+
+
+class _Run:
+    """One model in training: its log, its best recall and where it is kept."""
+
+    def __init__(self, module: MoonTransformer, home: HomeSet, maps: TowerMaps, config: FitConfig, out: Path) -> None:
+        self.module, self.config, self.out = module, config, out
+        self.model = moon_model(module)
+        self.sampler = TripletSampler(home, config.seed)
+        self.collate = Collator(module, maps)
+        self.validation = Validation(home)
+        self.loss = InfoNCE()
+        self.log: list[dict[str, float | str]] = []
+        self.best: dict[str, float] = {}
+        self.box_iou: float | None = None
+        self.bag: BagOfEmbeddings | None = None
+        self.tower = module.model.vision_tower
+
+    def train(self, steps: int, batch: int, lr: float, stage: str) -> None:
+        """AdamW with warm-up and cosine decay; validates, logs and keeps the best checkpoint."""
+        optimizer = torch.optim.AdamW(self._groups(lr, stage), weight_decay=0.01)
+        schedule = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
+        self.module.model.vision_tower = MapTower()
+        started = time.monotonic()
+        for step, examples in zip(range(1, steps + 1), self.sampler.batches(batch), strict=False):
+            self.model.train()
+            loss = self.step_loss(examples, stage)
+            if not torch.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss.item()} at step {step} of stage {stage}; lower the learning rate"
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+            optimizer.step()
+            schedule.step()
+            entry = {"stage": stage, "step": step, "loss": loss.item(), "temperature": self.loss.temperature.item()}
+            if step % 20 == 0:
+                logger.info(
+                    "%s step %d: loss %.3f, %.2f s per step",
+                    stage,
+                    step,
+                    loss.item(),
+                    (time.monotonic() - started) / step,
+                )
+            if step % self.config.validate_every == 0 or step == steps:
+                entry |= self.validate(stage)
+            self.log.append(entry)
+        self.module.model.vision_tower = self.tower
+
+    def step_loss(self, examples: list[Example], stage: str) -> Tensor:
+        """Encode queries, positives and hard negatives and contrast them."""
+        inputs = [e.query for e in examples], [e.positive for e in examples] + [e.negative for e in examples]
+        queries, documents = (self.embed(column, stage) for column in inputs)
+        masked = torch.tensor(false_negatives(examples, self.sampler.products))
+        return self.loss(queries, documents, masked)
+
+    def embed(self, inputs: list[Input], stage: str) -> Tensor:
+        """Unit vectors, shape (inputs, width)."""
+        if stage == "skip" and self.bag is not None:
+            return self.bag(inputs, self.collate)
+        return self.model(self.collate(inputs))["sentence_embedding"]
+
+    def validate(self, stage: str) -> dict[str, float]:
+        self.model.eval()
+        recalls = self.validation(lambda inputs: self.embed(inputs, stage))
+        logger.info("%s validation: %s", stage, {key: round(value, 3) for key, value in recalls.items()})
+        if sum(recalls.values()) > sum(self.best.values()):
+            self.best = recalls
+            self.save(stage)
+        return recalls
+
+    def save(self, stage: str) -> None:
+        """The checkpoint in bfloat16 with its own tower back in place; training goes on in float32."""
+        stand_in, self.module.model.vision_tower = self.module.model.vision_tower, self.tower
+        state = {name: tensor.clone() for name, tensor in self.module.model.state_dict().items()}
+        save_moon(self.module.to(torch.bfloat16), self.out)
+        self.module.to(torch.float32)
+        self.module.model.load_state_dict(state)
+        self.module.model.vision_tower = stand_in
+        record = {"config": asdict(self.config), "stage": stage, "dev": self.best, "dev_box_iou": self.box_iou}
+        (self.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+
+    def finish(self) -> None:
+        (self.out / "training.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in self.log))
+        plot_run(self.log, self.out / "training.png")
+
+    def _groups(self, lr: float, stage: str) -> Iterable[dict]:
+        """Skip-path stage: projector, words and skip. Later: all but the tower and the shared FFNs, which stay frozen."""
+        new = ("moon_skip", "multi_modal_projector", ".router.", ".mlp.gate.", ".mlp.up.", ".mlp.down.")
+        chosen: dict[float, list[nn.Parameter]] = {lr: [], lr / 2: [], lr * 10: [self.loss.log_temperature]}
+        for name, parameter in self.module.model.named_parameters():
+            llm = "language_model.layers" in name or "language_model.norm" in name
+            frozen = name.startswith(("vision_tower", "moon_box_head")) or ".mlp.shared." in name
+            frozen = frozen or (stage == "skip" and (llm or "gate" in name or "linear_1" in name))
+            parameter.requires_grad_(not frozen)
+            if not frozen:
+                chosen[lr if any(part in name for part in new) else lr / 2].append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in chosen.items() if parameters]

@@ -1,0 +1,59 @@
+"""Recall on the development split during training, from cached feature maps. The test split is never touched."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from app.moon.prompt import product_text, query_text
+from trainer.examples import Input
+from trainer.home import HomeSet
+from trainer.views import View
+
+
+class Validation:
+    """Photos and names of dev products against dev products and a fixed sample of training products."""
+
+    def __init__(self, home: HomeSet, distractors: int = 400) -> None:
+        dev = [p for p in home.products if p.split == "dev"]
+        train = [p for p in home.products if p.split == "train"]
+        self.gallery = dev + random.Random(0).sample(train, min(distractors, len(train)))  # noqa: S311
+        self.documents = [
+            Input(tuple((View(path), False) for path in p.product.images[:2]), product_text(p.product))
+            for p in self.gallery
+        ]
+        self.photos = [p for p in home.photos if p.split == "dev" and not p.shows_test_model]
+        self.names = sorted({dict(p.names)["en"] for p in dev})
+
+    @torch.inference_mode()
+    def __call__(self, encode: Callable[[list[Input]], Tensor]) -> dict[str, float]:
+        """Photo (whole; with true crop) to same model R@1, and English name to same name R@10."""
+        gallery = _batched(encode, self.documents)
+        groups = [p.product.group_id for p in self.gallery]
+        whole = _batched(encode, [Input(((p.whole, False),)) for p in self.photos])
+        boxed = _batched(encode, [Input(((p.whole, False), (p.boxed, False))) for p in self.photos])
+        named = _batched(encode, [Input(text=query_text(name)) for name in self.names])
+        owners = [dict(p.names)["en"] for p in self.gallery]
+        wanted = [p.group_id for p in self.photos]
+        return {
+            "photo_r1": _recall(whole @ gallery.T, wanted, groups, 1),
+            "photo_box_r1": _recall(boxed @ gallery.T, wanted, groups, 1),
+            "name_r10": _recall(named @ gallery.T, self.names, owners, 10),
+        }
+
+
+def _batched(encode: Callable[[list[Input]], Tensor], inputs: Sequence[Input], batch_size: int = 32) -> Tensor:
+    """Inputs of like length together; unit vectors in the inputs' order, shape (inputs, width)."""
+    order = sorted(range(len(inputs)), key=lambda i: (len(inputs[i].views), len(inputs[i].text)))
+    rows = [
+        encode([inputs[i] for i in order[start : start + batch_size]]) for start in range(0, len(order), batch_size)
+    ]
+    return torch.cat(rows)[torch.tensor(order).argsort()]
+
+
+def _recall(similarities: Tensor, wanted: Sequence[str], owners: Sequence[str | None], k: int) -> float:
+    best = similarities.topk(k, dim=1).indices.tolist()
+    return sum(any(owners[i] == want for i in row) for row, want in zip(best, wanted, strict=True)) / len(best)

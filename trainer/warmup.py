@@ -1,0 +1,62 @@
+"""Warm-up of the skip path alone, as a bag of word and picture embeddings; a hundred times cheaper than the LLM.
+
+With the gate closed, mean pooling makes MOON's output linear in its tokens: words can be summed before the skip
+matrix, and a picture's visual tokens before the projector, as long as that is kept in its linear range (our decision).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from app.moon.transformer import MoonTransformer
+from trainer.collate import Collator
+from trainer.examples import Input
+from trainer.home import HomeSet
+from trainer.views import TowerMaps, View
+
+
+class BagOfEmbeddings(nn.Module):
+    """Embeds inputs as the model would with its gate closed."""
+
+    def __init__(self, module: MoonTransformer, home: HomeSet, maps: TowerMaps) -> None:
+        super().__init__()
+        self.module = module
+        views = [View(path) for p in home.products if p.split == "train" for path in p.product.images]
+        _align_projector(module, maps[views].mean(dim=(2, 3)))
+
+    def forward(self, inputs: Sequence[Input], collate: Collator) -> Tensor:
+        """Unit vectors, shape (inputs, width)."""
+        model, batch = self.module.model, collate(inputs)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        content = self.module.markers.content(ids, mask).bool()
+        words = (content & (ids != self.module.markers.image)).unsqueeze(-1)
+        total = (model.get_input_embeddings()(ids) * words).sum(dim=1)
+        if "pixel_values" in batch:
+            pixels = batch["pixel_values"]
+            pictures = model.multi_modal_projector(pixels.mean(dim=(2, 3)))
+            owners = torch.tensor([row for row, item in enumerate(inputs) for _ in item.views])
+            total = total.index_add(0, owners, pictures * pixels.shape[-1] ** 2)
+        return functional.normalize(model.moon_skip.linear(total / content.sum(dim=1, keepdim=True)), dim=1)
+
+
+@torch.no_grad()
+def _align_projector(module: MoonTransformer, tokens: Tensor) -> None:
+    """Start the projector so that visual tokens keep the tower's geometry: centred principal components.
+
+    The first layer is small enough that its GELU is nearly linear, and the second scales the tokens to the length of
+    the word embeddings (our decision).
+    """
+    mean = tokens.mean(0)
+    width, projector = module.get_embedding_dimension(), module.model.multi_modal_projector
+    _, spread, components = torch.pca_lowrank(tokens - mean, q=width, center=False, niter=4)
+    small = 0.05 / (spread[0] / len(tokens) ** 0.5)
+    projector.linear_1.weight.copy_(components.T * small)
+    projector.linear_1.bias.copy_(-small * components.T @ mean)
+    typical = ((tokens - mean) @ components * small / 2).norm(dim=1).mean()
+    words = module.model.get_input_embeddings().weight.norm(dim=1).mean()
+    projector.linear_2.weight.copy_(torch.eye(width) * words / typical)
+    projector.linear_2.bias.zero_()
