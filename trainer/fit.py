@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,10 @@ from trainer.views import TowerMaps, View
 from trainer.warmup import BagOfEmbeddings
 
 logger = logging.getLogger(__name__)
+
+RATES = (("moon_skip.gate", 10.0), ("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
+"""Learning rate of a parameter relative to the stage's own, by the first part of its name that fits."""
+NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate", "projector.linear_1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class _Run:
             optimizer.step()
             schedule.step()
             entry = {"stage": stage, "step": step, "loss": loss.item(), "temperature": self.loss.temperature.item()}
-            if step % 20 == 0:
+            if step % 20 == 0 or step == 5:
                 logger.info(
                     "%s step %d: loss %.3f, %.2f s per step",
                     stage,
@@ -165,15 +170,13 @@ class _Run:
         (self.out / "training.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in self.log))
         plot_run(self.log, self.out / "training.png")
 
-    def _groups(self, lr: float, stage: str) -> Iterable[dict]:
-        """Skip-path stage: projector, words and skip. Later: all but the tower and the shared FFNs, which stay frozen."""
-        new = ("moon_skip", "multi_modal_projector", ".router.", ".mlp.gate.", ".mlp.up.", ".mlp.down.")
-        chosen: dict[float, list[nn.Parameter]] = {lr: [], lr / 2: [], lr * 10: [self.loss.log_temperature]}
+    def _groups(self, lr: float, stage: str) -> list[dict[str, Any]]:
+        """Parameters by learning rate; tower, box head and shared FFNs stay frozen, the whole LLM in the skip stage."""
+        groups: dict[float, list[nn.Parameter]] = defaultdict(list, {10.0: [self.loss.log_temperature]})
         for name, parameter in self.module.model.named_parameters():
-            llm = "language_model.layers" in name or "language_model.norm" in name
             frozen = name.startswith(("vision_tower", "moon_box_head")) or ".mlp.shared." in name
-            frozen = frozen or (stage == "skip" and (llm or "gate" in name or "linear_1" in name))
+            frozen = frozen or (stage == "skip" and any(part in name for part in NOT_IN_SKIP_STAGE))
             parameter.requires_grad_(not frozen)
             if not frozen:
-                chosen[lr if any(part in name for part in new) else lr / 2].append(parameter)
-        return [{"params": parameters, "lr": rate} for rate, parameters in chosen.items() if parameters]
+                groups[next((rate for part, rate in RATES if part in name), 1.0)].append(parameter)
+        return [{"params": parameters, "lr": rate * lr} for rate, parameters in groups.items()]

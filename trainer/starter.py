@@ -50,7 +50,7 @@ TEMPLATE = (
     "<|im_start|>{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
 )
-STARTER = MoonConfig(expert_rank=16, attention="bidirectional", skip=True, box_head=True)
+STARTER = MoonConfig(expert_rank=16, attention="bidirectional", pooling="segments", skip=True, box_head=True)
 
 
 def assemble(weights: Path, out: Path, seed: int = 0) -> None:

@@ -31,16 +31,17 @@ class BagOfEmbeddings(nn.Module):
     def forward(self, inputs: Sequence[Input], collate: Collator) -> Tensor:
         """Unit vectors, shape (inputs, width)."""
         model, batch = self.module.model, collate(inputs)
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        content = self.module.markers.content(ids, mask).bool()
-        words = (content & (ids != self.module.markers.image)).unsqueeze(-1)
-        total = (model.get_input_embeddings()(ids) * words).sum(dim=1)
+        ids, weights = batch["input_ids"], self.module.token_weights(batch).unsqueeze(-1)
+        visual = (ids == self.module.markers.image).unsqueeze(-1)
+        total = (model.get_input_embeddings()(ids) * weights * ~visual).sum(dim=1)
         if "pixel_values" in batch:
-            pixels = batch["pixel_values"]
-            pictures = model.multi_modal_projector(pixels.mean(dim=(2, 3)))
+            pictures = model.multi_modal_projector(batch["pixel_values"].mean(dim=(2, 3)))
             owners = torch.tensor([row for row, item in enumerate(inputs) for _ in item.views])
-            total = total.index_add(0, owners, pictures * pixels.shape[-1] ** 2)
-        return functional.normalize(model.moon_skip.linear(total / content.sum(dim=1, keepdim=True)), dim=1)
+            per_picture = (weights * visual).sum(dim=1) / owners.bincount(minlength=len(inputs)).clamp(min=1).unsqueeze(
+                1
+            )
+            total = total.index_add(0, owners, pictures * per_picture[owners])
+        return functional.normalize(model.moon_skip.linear(total), dim=1)
 
 
 @torch.no_grad()

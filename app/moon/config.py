@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from app.errors import ModelError
+
 TEMPLATE_VERSION = 1
 """Raised whenever the way products and queries are written into the prompt changes; part of the fingerprint."""
 
@@ -16,7 +18,9 @@ class MoonConfig:
     ``experts`` counts the two reserved ones (category, attribute). ``expert_rank=None`` copies the whole FFN per expert
     (paper); a number keeps one shared FFN and gives each expert a low-rank update (our decision, for 3B backbones).
     ``renormalise=False`` is the paper's literal form, in which the weights of inactive experts are lost.
-    ``skip`` adds a linear path from the LLM's input embeddings to its output, gated per channel (our decision, for
+    ``pooling`` is ``mean`` over visual and text content (our reading), ``mean_all`` over every token (paper, literal),
+    ``last``, or ``segments``: the mean of each segment, joined by learned weights, so that four words of title are not
+    drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path from the LLM's input embeddings to its output, gated per channel (our decision, for
     small LLMs that would otherwise bury what the vision tower knew). ``box_head`` adds the learned core product
     detector (our decision).
     """
@@ -27,7 +31,7 @@ class MoonConfig:
     moe_layers: Literal["all", "upper_half_alternate"] = "all"
     renormalise: bool = True
     balance: float = 0.01
-    pooling: Literal["mean", "mean_all", "last"] = "mean"
+    pooling: Literal["mean", "mean_all", "last", "segments"] = "mean"
     attention: Literal["causal", "bidirectional"] = "causal"
     skip: bool = False
     box_head: bool = False
@@ -37,6 +41,16 @@ class MoonConfig:
             raise ValueError(f"experts={self.experts}: at least 3 are needed, two of them are reserved")
         if not 1 <= self.top_k <= self.experts - 2:
             raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
+
+    @classmethod
+    def of(cls, config: Any) -> MoonConfig:
+        """The ``moon`` part of a checkpoint's configuration. Raises ModelError if this version cannot read it."""
+        try:
+            return cls(**config.moon)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"the checkpoint's MOON configuration cannot be read ({error}); update this software or the checkpoint."
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

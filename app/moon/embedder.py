@@ -137,6 +137,8 @@ def _detector(settings: Settings, module: MoonTransformer, device: str) -> Detec
     logger.info("core product detector: %s (%s)", choice, why)
     if choice == "grounding":
         return GroundingDetector.from_pretrained(settings.grounding_model, device)
-    return (
-        {"learned": LearnedDetector, "saliency": SaliencyDetector}[choice](module) if choice != "none" else NoDetector()
-    )
+    if choice == "learned":
+        return LearnedDetector(module)
+    if choice == "saliency":
+        return SaliencyDetector(module)
+    return NoDetector()

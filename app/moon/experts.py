@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from app.errors import ModelError
 from app.moon.config import MoonConfig
 from app.moon.segments import TokenType
 
@@ -81,21 +82,20 @@ class FullExperts(GuidedExperts):
         for number, expert in enumerate(self.experts):
             rows = weights[:, number].nonzero().squeeze(1)
             if len(rows):
-                out = out.index_add(0, rows, expert(flat[rows]) * weights[rows, number, None])
+                out = out.index_add(0, rows, (expert(flat[rows]) * weights[rows, number, None]).to(out.dtype))
         return out
 
 
 class LowRankExperts(GuidedExperts):
     """One shared FFN and, per expert, a rank-r update of its gate, up and down projections (our decision)."""
 
-    def __init__(self, config: MoonConfig, width: int, ffn: nn.Module, rank: int) -> None:
+    def __init__(self, config: MoonConfig, width: int, ffn: Any, rank: int) -> None:
         super().__init__(config, width)
-        self.shared = ffn
-        inner = ffn.gate_proj.out_features
-        self.gate, self.up, self.down = (
-            _Updates(config.experts, source, target, rank)
-            for source, target in ((width, inner), (width, inner), (inner, width))
-        )
+        self.shared: Any = ffn
+        inner: int = ffn.gate_proj.out_features
+        self.gate = _Updates(config.experts, width, inner, rank)
+        self.up = _Updates(config.experts, width, inner, rank)
+        self.down = _Updates(config.experts, inner, width, rank)
 
     def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
         gate, up = self.shared.gate_proj(flat), self.shared.up_proj(flat)
@@ -106,8 +106,8 @@ class LowRankExperts(GuidedExperts):
                 continue
             x, weight = flat[rows], weights[rows, number, None]
             activated = self.shared.act_fn(gate[rows] + self.gate(number, x)) * (up[rows] + self.up(number, x)) * weight
-            inner = inner.index_add(0, rows, activated)
-            out = out.index_add(0, rows, self.down(number, activated))
+            inner = inner.index_add(0, rows, activated.to(inner.dtype))
+            out = out.index_add(0, rows, self.down(number, activated).to(out.dtype))
         return out + self.shared.down_proj(inner)
 
 
@@ -134,12 +134,12 @@ class _AddLossGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, loss: Tensor) -> Tensor:
-        ctx.loss_like = loss
+        ctx.one = torch.ones_like(loss)
         return logits.view_as(logits)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, torch.ones_like(ctx.loss_like)
+        return gradient, ctx.one
 
 
 def _balance(logits: Tensor, kept: Tensor) -> Tensor:
@@ -154,12 +154,14 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
         layers = getattr(getattr(model, name, None), "layers", None)
         if isinstance(layers, nn.ModuleList) and all(hasattr(layer, "mlp") for layer in layers):
             return layers
-    raise ValueError(f"{type(model).__name__} has no language_model or text_model with FFN layers that MOON can extend")
+    raise ModelError(
+        f"{type(model).__name__} has no language_model or text_model with FFN layers; choose another base model."
+    )
 
 
-def insert_experts(model: nn.Module, config: MoonConfig) -> None:
+def insert_experts(model: Any, config: MoonConfig) -> None:
     """Replace the FFN of the chosen decoder layers by guided experts that compute the same (upcycling)."""
-    layers = decoder_layers(model)
+    layers: Any = decoder_layers(model)
     chosen = range(len(layers)) if config.moe_layers == "all" else range(len(layers) - 1, len(layers) // 2 - 1, -2)
     for index in chosen:
         layer, ffn = layers[index], layers[index].mlp
@@ -171,14 +173,14 @@ def insert_experts(model: nn.Module, config: MoonConfig) -> None:
         elif all(isinstance(getattr(ffn, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
             experts = LowRankExperts(config, width, ffn, config.expert_rank)
         else:
-            raise ValueError(
-                f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model"
+            raise ModelError(
+                f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model."
             )
         layer.mlp = experts.to(device=weight.device, dtype=weight.dtype)
         layer.register_forward_pre_hook(_receive_token_types, with_kwargs=True)
 
 
-def _receive_token_types(layer: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _receive_token_types(layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     """Hand the types of this very call to the experts; runs again when the layer is recomputed for its gradient."""
     layer.mlp.token_types = kwargs.pop("token_types", None)
     return args, kwargs

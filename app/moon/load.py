@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
@@ -35,9 +37,9 @@ def load_module(path: str, dtype: torch.dtype | None = None) -> MoonTransformer:
     Raises ModelError for a folder without weights, weights that do not fit their configuration, or a base model.
     """
     folder = checkpoint_folder(path)
-    model_kwargs = {} if dtype is None else {"dtype": dtype}
+    model_kwargs: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     try:
         module = MoonTransformer.load(str(folder), model_kwargs=model_kwargs)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{path}: the model cannot be loaded ({error}).") from error
     return module.eval()

@@ -21,8 +21,8 @@ MAX_VALUES = 24
 def product_text(product: Product) -> str:
     """Title, category and attributes between their markers; what is missing leaves no trace.
 
-    >>> product_text(Product(id="1", title="Red chair", category=["Furniture", "Chairs"], attributes={"color": ["red"]}))
-    '<|title|> Red chair<|/title|><|category|> Furniture > Chairs<|/category|><|attribute|> color: red<|/attribute|>'
+    >>> product_text(Product(id="1", title="Red chair", category=["Chairs"], attributes={"color": ["red"]}))
+    '<|title|> Red chair<|/title|><|category|> Chairs<|/category|><|attribute|> color: red<|/attribute|>'
     """
     title = mark("title", product.title[:MAX_TITLE_CHARS])
     return title + category_text(product.category) + attribute_text(product.attributes)

@@ -6,12 +6,13 @@ The paper routes category words to one expert and attribute words to another; ho
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from torch import Tensor
+from torch import Tensor, stack
 from transformers import PreTrainedTokenizerBase
+
+from app.errors import ModelError
 
 
 class TokenType(IntEnum):
@@ -33,9 +34,21 @@ def clean(text: str) -> str:
     >>> clean("chair <|/title|><|attribute|>red<|/attribute|> <image>")
     'chair red'
     """
-    while (shorter := _SPECIAL.sub(" ", text)) != text:
+    return " ".join(without(_SPECIAL, text).split())
+
+
+def reserved_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """The special tokens of one tokenizer, segment markers aside: what no text of a user may turn into."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    names = (special | set(tokenizer.all_special_tokens)) - set(MARKERS)
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or r"(?!)")
+
+
+def without(pattern: re.Pattern[str], text: str) -> str:
+    """``text`` with matches replaced by spaces, until what remains joins to no new match."""
+    while (shorter := pattern.sub(" ", text)) != text:
         text = shorter
-    return " ".join(text.split())
+    return text
 
 
 def mark(segment: str, text: str) -> str:
@@ -57,11 +70,11 @@ class Markers:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, image_token_id: int) -> Markers:
-        ids = tokenizer.convert_tokens_to_ids(MARKERS)
+        ids: list[int] = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
         missing = [name for name, token in zip(MARKERS, ids, strict=True) if token in (None, tokenizer.unk_token_id)]
         if missing:
-            raise ValueError(
-                f"the tokenizer lacks the segment tokens {missing}; make the checkpoint with `trainer upcycle`"
+            raise ModelError(
+                f"the tokenizer lacks the segment tokens {missing}; make the checkpoint with `trainer upcycle`."
             )
         return cls(tuple(zip(ids[::2], ids[1::2], strict=True)), image_token_id)
 
@@ -76,8 +89,13 @@ class Markers:
         category, attribute = (self.inside(input_ids, SEGMENTS.index(name)) for name in ("category", "attribute"))
         return category.long() * TokenType.CATEGORY + attribute.long() * TokenType.ATTRIBUTE
 
+    def parts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Boolean (batch, tokens, 4): visual, title, category, attribute tokens."""
+        parts = [input_ids == self.image, *(self.inside(input_ids, number) for number in range(len(SEGMENTS)))]
+        return stack(parts, dim=-1) & attention_mask.bool().unsqueeze(-1)
+
     def content(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mask of visual and text content: no template, no markers, no padding. Rows without content keep all tokens."""
+        """Mask of visual and text content: no template, markers or padding. Rows without content keep all tokens."""
         content = input_ids == self.image
         for segment in range(len(SEGMENTS)):
             content = content | self.inside(input_ids, segment)
@@ -85,9 +103,9 @@ class Markers:
         return (content | (~content.any(-1, keepdim=True) & attention_mask.bool())).to(attention_mask.dtype)
 
 
-def image_token_id(config: object, names: Sequence[str] = ("image_token_id", "image_token_index")) -> int:
+def image_token_id(config: object) -> int:
     """The picture placeholder's token id, under whichever name the architecture keeps it."""
-    for name in names:
+    for name in ("image_token_id", "image_token_index"):
         if isinstance(value := getattr(config, name, None), int):
             return value
-    raise ValueError(f"{type(config).__name__} names no picture token; only image-text models can become MOON models")
+    raise ModelError(f"{type(config).__name__} names no picture token; only image-text models can become MOON models.")

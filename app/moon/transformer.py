@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -14,7 +14,7 @@ from app.errors import ModelError
 from app.moon.boxes import BoxHead
 from app.moon.config import MoonConfig
 from app.moon.experts import decoder_layers, insert_experts
-from app.moon.segments import MARKERS, Markers, image_token_id
+from app.moon.segments import MARKERS, Markers, image_token_id, reserved_tokens, without
 
 
 class Skip(nn.Module):
@@ -35,17 +35,51 @@ class Skip(nn.Module):
         return self.linear(embedded) + self.gate * output
 
 
-def add_moon_parts(model: PreTrainedModel, config: MoonConfig) -> None:
+class SegmentWeights(nn.Module):
+    """How much pictures, title, category and attributes count in the pooled vector, however long each is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_weights = nn.Parameter(torch.tensor([2.0, 1.0, 1.0, 1.0]).log())
+
+    def forward(self, parts: Tensor) -> Tensor:
+        """From :meth:`Markers.parts` (batch, tokens, 4) to a weight per token (batch, tokens); rows sum to their content.
+
+        A row without any content keeps the weight 1 everywhere.
+        """
+        share = parts / parts.sum(dim=1, keepdim=True).clamp(min=1) * self.log_weights.exp()
+        weights = share.sum(dim=-1)
+        total = weights.sum(dim=1, keepdim=True)
+        scaled = weights / total.clamp(min=1e-6) * parts.any(-1).sum(dim=1, keepdim=True)
+        return torch.where(total > 0, scaled, torch.ones_like(scaled))
+
+
+def add_moon_parts(model: Any, config: MoonConfig) -> None:
     """Insert guided experts and, where configured, the skip path and the box head, into a loaded base model."""
     insert_experts(model, config)
     weight = next(decoder_layers(model).parameters())
     if config.skip:
         width = model.config.get_text_config().hidden_size
         model.moon_skip = Skip(width).to(device=weight.device, dtype=weight.dtype)
+    if config.pooling == "segments":
+        model.moon_segment_weights = SegmentWeights().to(device=weight.device, dtype=weight.dtype)
     if config.box_head:
+        if not hasattr(getattr(model, "vision_tower", None), "features"):
+            raise ModelError("box_head=True needs a vision tower with a feature map; choose another detector.")
         channels = model.config.vision_config.hidden_size
         model.moon_box_head = BoxHead(channels).to(device=weight.device, dtype=weight.dtype)
     model.config.moon = config.to_dict()
+
+
+def _base_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The transformers class of the base model; a few configurations offer several, then the checkpoint names one."""
+    try:
+        classes: Any = MODEL_MAPPING[type(config)]
+    except KeyError as error:
+        raise ModelError(f"transformers has no base model for {config.model_type!r}; update transformers.") from error
+    if not isinstance(classes, tuple):
+        return classes
+    return next((cls for cls in classes if cls.__name__ in (config.architectures or ())), classes[0])
 
 
 def moon_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
@@ -53,7 +87,7 @@ def moon_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
 
     def init(self: PreTrainedModel, config: PretrainedConfig, *args: Any, **kwargs: Any) -> None:
         base.__init__(self, config, *args, **kwargs)
-        add_moon_parts(self, MoonConfig(**config.moon))
+        add_moon_parts(self, MoonConfig.of(config))
 
     return type(base.__name__, (base,), {"__init__": init, "__module__": base.__module__})
 
@@ -68,33 +102,44 @@ class MoonTransformer(Transformer):
     words: Any
 
     def __init__(self, model_name_or_path: str, **kwargs: Any) -> None:
+        """Load a MOON checkpoint. Raises ModelError for a base model and for weights that do not fit."""
         super().__init__(model_name_or_path, **kwargs)
-        if getattr(self.model.config, "moon", None) is None:
-            raise ModelError(f"{model_name_or_path} is no MOON checkpoint; make one with `trainer upcycle`.")
         self.attach()
 
     def attach(self) -> None:
         """Connect to the model's language model; called once the MOON parts are in place."""
-        self.moon = MoonConfig(**self.model.config.moon)
+        self.moon = MoonConfig.of(self.model.config)
         self.words = self.tokenizer
         self.markers = Markers.of(self.words, image_token_id(self.model.config))
+        self.reserved = reserved_tokens(self.words)
         object.__setattr__(self, "_decoder", self.model.get_decoder())
         self._decoder.register_forward_pre_hook(self._enter_decoder, with_kwargs=True)
         self._token_types: Tensor | None = None
         self._embedded: Tensor | None = None
 
     def _load_model(
-        self, model_name_or_path: str, transformer_task: str, config: PretrainedConfig, *args: Any, **kwargs: Any
+        self,
+        model_name_or_path: str,
+        transformer_task: Any,
+        config: PretrainedConfig,
+        backend: str,
+        is_peft_model: bool,
+        **model_kwargs: Any,
     ) -> PreTrainedModel:
         if getattr(config, "moon", None) is None:
-            return super()._load_model(model_name_or_path, transformer_task, config, *args, **kwargs)
-        kwargs.pop("trust_remote_code", None)
-        cls = moon_class(MODEL_MAPPING[type(config)])
+            raise ModelError(f"{model_name_or_path} is no MOON checkpoint; make one with `trainer upcycle`.")
+        model_kwargs.pop("trust_remote_code", None)
+        cls: Any = moon_class(_base_class(config))
         model, loading = cls.from_pretrained(
-            model_name_or_path, config=config, output_loading_info=True, use_safetensors=True, **kwargs
+            model_name_or_path,
+            config=config,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # reported below, together with the other problems
+            **model_kwargs,
         )
-        problems = {kind: sorted(loading[kind]) for kind in ("missing_keys", "unexpected_keys") if loading[kind]}
-        if problems or loading.get("mismatched_keys"):
+        kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if problems := {kind: sorted(loading[kind]) for kind in kinds if loading[kind]}:
             raise ModelError(
                 f"{model_name_or_path}: the weights do not fit the configuration ({problems}); "
                 "the checkpoint is damaged or was made by another version; download or train it again."
@@ -102,7 +147,7 @@ class MoonTransformer(Transformer):
         return model
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Adds ``token_embeddings`` (batch, tokens, width); with mean pooling, ``attention_mask`` becomes the content."""
+        """Adds ``token_embeddings`` (batch, tokens, width); mean pooling turns ``attention_mask`` into the content."""
         self._token_types = self.markers.types(features["input_ids"])
         try:
             features = super().forward(features, **kwargs)
@@ -110,9 +155,17 @@ class MoonTransformer(Transformer):
                 features["token_embeddings"] = self.model.moon_skip(self._embedded, features["token_embeddings"])
         finally:
             self._token_types = self._embedded = None
-        if self.moon.pooling == "mean":
+        if self.moon.pooling == "segments":
+            weights = self.token_weights(features)
+            features["token_embeddings"] = features["token_embeddings"] * weights.unsqueeze(-1)
+        if self.moon.pooling in ("mean", "segments"):
             features["attention_mask"] = self.markers.content(features["input_ids"], features["attention_mask"])
         return features
+
+    def token_weights(self, features: dict[str, Any]) -> Tensor:
+        """What every token counts under ``segments`` pooling, shape (batch, tokens)."""
+        parts = self.markers.parts(features["input_ids"], features["attention_mask"])
+        return self.model.moon_segment_weights(parts)
 
     def _enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""
@@ -126,6 +179,17 @@ class MoonTransformer(Transformer):
             kwargs["attention_mask"] = mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
         return args, kwargs
 
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """As the base class, but text cannot turn into any special token other than the segment markers."""
+        return super().preprocess([self._harmless(item) for item in inputs], prompt, **kwargs)
+
+    def _harmless(self, item: Any) -> Any:
+        if isinstance(item, str):
+            return without(self.reserved, item)
+        if isinstance(item, Mapping) and isinstance(item.get("text"), str):
+            return {**item, "text": without(self.reserved, item["text"])}
+        return item
+
     def tokens(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Preprocessed batch on the model's device."""
         batch = self.preprocess(list(inputs))
@@ -135,9 +199,15 @@ class MoonTransformer(Transformer):
 
     @classmethod
     def upcycled(cls, base: str, config: MoonConfig, **kwargs: Any) -> Self:
-        """A MOON model from any Hugging Face image-text model: same function, plus experts and segment tokens."""
+        """A MOON model from any Hugging Face image-text model: same function, plus experts and segment tokens.
+
+        ``kwargs`` are those of the sentence-transformers module. Raises ModelError for a base that cannot carry MOON.
+        """
+        plain = Transformer(base, **kwargs)
+        if hasattr(plain.model.config, "moon"):
+            raise ModelError(f"{base} is a MOON checkpoint already; upcycle the base model it was made from.")
         module = cls.__new__(cls)
-        Transformer.__init__(module, base, **kwargs)
+        module.__setstate__(vars(plain))
         tokenizer: Any = module.tokenizer
         tokenizer.add_special_tokens({"additional_special_tokens": MARKERS}, replace_extra_special_tokens=False)
         if len(tokenizer) > module.model.get_input_embeddings().num_embeddings:
