@@ -20,9 +20,9 @@ class MoonConfig:
     ``renormalise=False`` is the paper's literal form, in which the weights of inactive experts are lost.
     ``pooling`` is ``mean`` over visual and text content (our reading), ``mean_all`` over every token (paper, literal),
     ``last``, or ``segments``: the mean of each segment, joined by learned weights, so that four words of title are not
-    drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path from the LLM's input embeddings to its output, gated per channel (our decision, for
-    small LLMs that would otherwise bury what the vision tower knew). ``box_head`` adds the learned core product
-    detector (our decision).
+    drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path from the LLM's input
+    embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise bury what the vision
+    tower knew). ``box_head`` adds the learned core product detector (our decision).
     """
 
     experts: int = 4

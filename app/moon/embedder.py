@@ -12,7 +12,7 @@ import torch
 from PIL.Image import Image
 
 from app.encoder import Vectors
-from app.errors import BadInputError
+from app.errors import BadInputError, ModelError
 from app.moon.boxes import usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
 from app.moon.fingerprint import model_fingerprint, model_name
@@ -93,7 +93,8 @@ class MoonEmbedder:
     def _encode(self, inputs: list[dict[str, Any]]) -> Vectors:
         if not inputs:
             return np.zeros((0, self.dimensions), dtype=np.float32)
-        return self._model.encode(inputs, batch_size=self._batch_size, show_progress_bar=False).astype(np.float32)
+        vectors = self._model.encode(inputs, batch_size=self._batch_size, show_progress_bar=False).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # of unit length in float32 too, after bfloat16
 
 
 def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
@@ -111,7 +112,11 @@ def load_encoder(settings: Settings) -> MoonEmbedder:
     device, why = _device(settings.device)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
-    module = load_module(settings.model, dtype).to(device)
+    module = load_module(settings.model, dtype)
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
     return MoonEmbedder(
         module,
         _detector(settings, module, device),

@@ -18,18 +18,23 @@ def checkpoint_folder(path: str) -> Path:
     """A local folder as it is; a Hub id as the folder of its downloaded snapshot (safetensors and JSON only)."""
     folder = Path(path)
     if folder.is_dir():
-        if not any(folder.glob(WEIGHTS)):
-            raise ModelError(f"{path} holds no safetensors weights; point MOON_MODEL at a MOON checkpoint folder.")
-        return folder
+        return _with_weights(folder, path)
     if folder.is_absolute() or path.startswith(".") or path.count("/") != 1:
         raise ModelError(f"{path}: no such folder; point MOON_MODEL at a MOON checkpoint folder or Hub id.")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.jinja"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        folder = Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.jinja"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(f"{path}: not a local folder, and the Hub did not give it ({error}).") from error
+    return _with_weights(folder, path)
+
+
+def _with_weights(folder: Path, path: str) -> Path:
+    if not any(folder.glob(WEIGHTS)):
+        raise ModelError(f"{path} holds no safetensors weights; point MOON_MODEL at a MOON checkpoint.")
+    return folder
 
 
 def model_fingerprint(path: str, settings: Settings) -> str:

@@ -12,40 +12,73 @@ from typing import Any, Literal
 import torch
 from PIL.Image import Image
 
+from app.errors import ModelError
 from app.moon.boxes import usable_box
+from app.moon.detect import picture_key
 from app.moon.segments import clean
 from app.schema import Box
 
 logger = logging.getLogger(__name__)
 
 Convention = Literal["pixels", "thousandths"]
-PROMPT = 'Locate the main product{title} in this picture. Answer with JSON only: [{{"bbox_2d": [x1, y1, x2, y2], "label": "product"}}]'
+CONVENTIONS: dict[str, Convention] = {
+    "qwen2_5_vl": "pixels",
+    "qwen3_vl": "thousandths",
+    "qwen3_vl_moe": "thousandths",
+}
+PROMPT = (
+    "Locate the main product{title} in this picture. "
+    'Answer with JSON only: [{{"bbox_2d": [x1, y1, x2, y2], "label": "product"}}]'
+)
+MAX_TITLE_CHARS = 200
+CACHED_ANSWERS = 10_000
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 class GroundingDetector:
-    """Qwen2.5-VL or Qwen3-VL writes the box as text. Answers that cannot be read give no crop and are counted."""
+    """Qwen2.5-VL or Qwen3-VL writes the box as text, which is remembered by picture and title.
+
+    Answers that cannot be read give no crop and are counted: ``asked`` and ``unreadable``.
+    """
 
     def __init__(self, model: Any, processor: Any) -> None:
+        kind = model.config.model_type
+        if kind not in CONVENTIONS:
+            raise ModelError(
+                f"{kind!r} cannot ground products; set MOON_GROUNDING_MODEL to one of {', '.join(CONVENTIONS)}."
+            )
         self.model, self.processor = model, processor
-        self.convention: Convention = "thousandths" if "qwen3" in model.config.model_type else "pixels"
+        self.convention = CONVENTIONS[kind]
         self.asked = self.unreadable = 0
+        self._answers: dict[tuple[str, str], Box | None] = {}
 
     @classmethod
     def from_pretrained(cls, name: str, device: str) -> GroundingDetector:
-        """Load a grounding model from a folder or the Hub."""
+        """Load a grounding model from a folder or the Hub. Raises ModelError if it cannot be loaded."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", use_safetensors=True).to(device).eval()
-        return cls(model, AutoProcessor.from_pretrained(name))
+        try:
+            model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", use_safetensors=True)
+            processor = AutoProcessor.from_pretrained(name)
+        except (OSError, ValueError, ImportError) as error:
+            raise ModelError(f"{name}: the grounding model cannot be loaded ({error}).") from error
+        return cls(model.to(device).eval(), processor)
 
     def detect(self, images: Sequence[Image], titles: Sequence[str]) -> list[Box | None]:
-        return [self._one(image, title) for image, title in zip(images, titles, strict=True)]
+        return [self._remembered(image, title) for image, title in zip(images, titles, strict=True)]
+
+    def _remembered(self, image: Image, title: str) -> Box | None:
+        key = picture_key(image), title
+        if key not in self._answers:
+            if len(self._answers) >= CACHED_ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+            self._answers[key] = self._ask(image, clean(title)[:MAX_TITLE_CHARS])
+        return self._answers[key]
 
     @torch.inference_mode()
-    def _one(self, image: Image, title: str) -> Box | None:
-        words = PROMPT.format(title=f' "{clean(title)}"' if title else "")
+    def _ask(self, image: Image, title: str) -> Box | None:
+        words = PROMPT.format(title=f' "{title}"' if title else "")
         messages = [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": words}]}]
         batch = self.processor.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
@@ -75,11 +108,10 @@ def parse_box(answer: str) -> Box | None:
     text = fenced.group(1) if fenced else answer
     for read in (json.loads, ast.literal_eval):
         try:
-            value = read(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            if box := _find_box(read(text.strip())):
+                return box
+        except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError):
             continue
-        if box := _find_box(value):
-            return box
     bare = text.replace("bbox_2d", "")
     numbers = [float(number) for number in _NUMBERS.findall(bare)[:4]]
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
@@ -89,7 +121,7 @@ def _find_box(value: Any) -> Box | None:
     if isinstance(value, dict):
         return _find_box(value.get("bbox_2d", value.get("bbox")))
     if isinstance(value, list | tuple):
-        if len(value) == 4 and all(isinstance(side, int | float) for side in value):
+        if len(value) == 4 and all(isinstance(side, int | float) and not isinstance(side, bool) for side in value):
             return float(value[0]), float(value[1]), float(value[2]), float(value[3])
         return next((box for part in value if (box := _find_box(part))), None)
     return None

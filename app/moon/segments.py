@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from torch import Tensor, stack
 from transformers import PreTrainedTokenizerBase
@@ -70,7 +71,7 @@ class Markers:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, image_token_id: int) -> Markers:
-        ids: list[int] = [tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS]
+        ids: Any = tokenizer.convert_tokens_to_ids(MARKERS)
         missing = [name for name, token in zip(MARKERS, ids, strict=True) if token in (None, tokenizer.unk_token_id)]
         if missing:
             raise ModelError(

@@ -43,9 +43,9 @@ class SegmentWeights(nn.Module):
         self.log_weights = nn.Parameter(torch.tensor([2.0, 1.0, 1.0, 1.0]).log())
 
     def forward(self, parts: Tensor) -> Tensor:
-        """From :meth:`Markers.parts` (batch, tokens, 4) to a weight per token (batch, tokens); rows sum to their content.
+        """From :meth:`Markers.parts` (batch, tokens, 4) to a weight per token (batch, tokens).
 
-        A row without any content keeps the weight 1 everywhere.
+        The weights of a row sum to the number of its content tokens; a row without any keeps the weight 1 everywhere.
         """
         share = parts / parts.sum(dim=1, keepdim=True).clamp(min=1) * self.log_weights.exp()
         weights = share.sum(dim=-1)
@@ -179,9 +179,11 @@ class MoonTransformer(Transformer):
             kwargs["attention_mask"] = mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
         return args, kwargs
 
-    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    def preprocess(
+        self, inputs: Sequence[Any], prompt: str | None = None, processing_kwargs: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """As the base class, but text cannot turn into any special token other than the segment markers."""
-        return super().preprocess([self._harmless(item) for item in inputs], prompt, **kwargs)
+        return super().preprocess([self._harmless(item) for item in inputs], prompt, processing_kwargs, **kwargs)
 
     def _harmless(self, item: Any) -> Any:
         if isinstance(item, str):
