@@ -10,6 +10,7 @@ upcycled model computes exactly what its base computed.
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class GuidedExperts(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to the weighted sum of each token's experts, same shape.
 
-        ``token_types`` (batch, tokens) is set by the layer's own pre-hook in the very call it belongs to.
+        ``token_types`` (batch, tokens) is set by the layer in the very call it belongs to.
         """
         flat = hidden.reshape(-1, hidden.shape[-1])
         types = self.token_types
@@ -104,11 +105,19 @@ class LowRankExperts(GuidedExperts):
             rows = weights[:, number].nonzero().squeeze(1)
             if not len(rows):
                 continue
-            x, weight = flat[rows], weights[rows, number, None]
-            activated = self.shared.act_fn(gate[rows] + self.gate(number, x)) * (up[rows] + self.up(number, x)) * weight
-            inner = inner.index_add(0, rows, activated.to(inner.dtype))
-            out = out.index_add(0, rows, self.down(number, activated).to(out.dtype))
+            if len(rows) == len(flat):  # indexing every row would only copy
+                activated = self._activate(number, flat, gate, up, weights)
+                inner, out = inner + activated, out + self.down(number, activated)
+            else:
+                activated = self._activate(number, flat[rows], gate[rows], up[rows], weights[rows])
+                inner = inner.index_add(0, rows, activated.to(inner.dtype))
+                out = out.index_add(0, rows, self.down(number, activated).to(out.dtype))
         return out + self.shared.down_proj(inner)
+
+    def _activate(self, number: int, x: Tensor, gate: Tensor, up: Tensor, weights: Tensor) -> Tensor:
+        """The weighted inner activation of one expert; gate and up come from the shared FFN."""
+        opened = self.shared.act_fn(gate + self.gate(number, x))
+        return opened * (up + self.up(number, x)) * weights[:, number, None]
 
 
 class _Updates(nn.Module):
@@ -177,10 +186,18 @@ def insert_experts(model: Any, config: MoonConfig) -> None:
                 f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model."
             )
         layer.mlp = experts.to(device=weight.device, dtype=weight.dtype)
-        layer.register_forward_pre_hook(_receive_token_types, with_kwargs=True)
+        layer.__class__ = _guided_layer(type(layer))
 
 
-def _receive_token_types(layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Hand the types of this very call to the experts; runs again when the layer is recomputed for its gradient."""
-    layer.mlp.token_types = kwargs.pop("token_types", None)
-    return args, kwargs
+@functools.cache
+def _guided_layer(base: Any) -> Any:
+    """A subclass of a decoder layer's class that hands the token types of this very call to its experts.
+
+    A forward method, since hooks do not run again when gradient checkpointing recomputes a layer.
+    """
+
+    def forward(self: Any, *args: Any, token_types: Tensor | None = None, **kwargs: Any) -> Any:
+        self.mlp.token_types = token_types
+        return base.forward(self, *args, **kwargs)
+
+    return type(base.__name__, (base,), {"forward": forward, "__module__": base.__module__})

@@ -1,0 +1,242 @@
+"""Guided experts in every architecture: upcycling, routing, gradients, load balancing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import picture, stir, upcycle
+from torch import Tensor
+from transformers import AutoModel
+
+from app.moon.config import MoonConfig
+from app.moon.experts import FullExperts, GuidedExperts, LowRankExperts, decoder_layers
+from app.moon.prompt import label_text, model_input, product_text, query_text
+from app.moon.transformer import MoonTransformer
+from app.schema import Product
+
+CHAIR = product_text(
+    Product(id="1", title="red oak chair", category=["Furniture", "Chairs"], attributes={"color": ["red", "black"]})
+)
+INPUTS = [model_input([picture(1)], CHAIR), model_input([], query_text("green lamp")), model_input([picture(2)], "")]
+RANKS = pytest.mark.parametrize("rank", [None, 4], ids=["full", "low-rank"])
+ATTENTION = pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+
+
+def outputs(module: MoonTransformer, inputs: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+    """Token embeddings and the attention mask before pooling."""
+    batch = module.tokens(inputs)
+    mask = batch["attention_mask"].bool()
+    return module(batch)["token_embeddings"], mask
+
+
+def first_experts(module: MoonTransformer) -> Any:
+    return decoder_layers(module.model)[0].mlp
+
+
+@RANKS
+@ATTENTION
+def test_upcycled_output_equals_the_base_models(base: Path, rank: int | None, attention: str):
+    module = upcycle(base, expert_rank=rank, attention=attention)
+    batch = module.tokens(INPUTS)
+    model = AutoModel.from_pretrained(base).eval()
+    model.resize_token_embeddings(len(module.tokenizer))
+    model.get_input_embeddings().load_state_dict(module.model.get_input_embeddings().state_dict())
+    if attention == "bidirectional":
+
+        def open_mask(_: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            keys = batch["attention_mask"].bool()
+            return args, {**kwargs, "attention_mask": (keys[:, None] & torch.ones_like(keys)[..., None])[:, None]}
+
+        model.get_decoder().register_forward_pre_hook(open_mask, with_kwargs=True)
+    names = set(batch) - {"modality", "num_images_per_sample"}
+    with torch.inference_mode():
+        expected = model(**{name: batch[name] for name in names}).last_hidden_state
+        found, mask = outputs(module, INPUTS)
+    torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=0)
+
+
+@ATTENTION
+def test_later_words_reach_earlier_tokens_only_with_bidirectional_attention(base: Path, attention: str):
+    module = upcycle(base, attention=attention)
+    with torch.inference_mode():
+        a, _ = outputs(module, [model_input([], query_text("red chair"))])
+        b, _ = outputs(module, [model_input([], query_text("red sofa"))])
+    assert torch.allclose(a[0, 0], b[0, 0], atol=1e-6) == (attention == "causal")
+
+
+def expected_rows(module: MoonTransformer, ids: Tensor, segment: str) -> list[int]:
+    """Flat positions between a segment's markers, read token by token."""
+    opening, closing = module.tokenizer.convert_tokens_to_ids([f"<|{segment}|>", f"<|/{segment}|>"])
+    rows, inside = [], False
+    for position, token in enumerate(ids.flatten().tolist()):
+        inside = (inside and token != closing) or token == opening
+        if inside and token != opening:
+            rows.append(position)
+    return rows
+
+
+def seen_rows(module: MoonTransformer, inputs: list[dict[str, Any]]) -> tuple[Tensor, dict[int, Tensor], Tensor]:
+    """Hidden states into the first layer's experts, the rows each expert received, and the token ids."""
+    experts, seen, hidden = first_experts(module), {}, []
+    hooks = [experts.register_forward_pre_hook(lambda _, args: hidden.append(args[0].flatten(0, 1)))]
+    if isinstance(experts, FullExperts):
+        for number, expert in enumerate(experts.experts):
+            hooks.append(expert.register_forward_pre_hook(lambda _, args, n=number: seen.update({n: args[0]})))
+    else:
+        hooks.append(experts.gate.register_forward_pre_hook(lambda _, args: seen.update({args[0]: args[1]})))
+    batch = module.tokens(inputs)
+    ids = batch["input_ids"]
+    with torch.inference_mode():
+        module(batch)
+    for hook in hooks:
+        hook.remove()
+    return hidden[0], seen, ids
+
+
+@RANKS
+def test_reserved_experts_receive_exactly_their_segment_and_free_experts_everything(base: Path, rank: int | None):
+    module = stir(upcycle(base, expert_rank=rank))
+    hidden, seen, ids = seen_rows(module, INPUTS)
+    category, attribute = (expected_rows(module, ids, name) for name in ("category", "attribute"))
+    assert category and attribute and set(seen) == {0, 1, 2, 3}
+    assert torch.equal(seen[0], hidden) and torch.equal(seen[1], hidden)
+    assert torch.equal(seen[2], hidden[category])
+    assert torch.equal(seen[3], hidden[attribute])
+
+
+@RANKS
+def test_top_k_picks_among_free_experts_only(fast_base: Path, rank: int | None):
+    module = stir(upcycle(fast_base, expert_rank=rank, experts=5, top_k=1))
+    hidden, seen, ids = seen_rows(module, INPUTS)
+    assert sum(len(seen[n]) for n in range(3) if n in seen) == len(hidden)
+    assert torch.equal(seen[3], hidden[expected_rows(module, ids, "category")])
+    assert torch.equal(seen[4], hidden[expected_rows(module, ids, "attribute")])
+
+
+def experts_of(width: int = 8, **config: Any) -> FullExperts:
+    torch.manual_seed(0)
+    experts = FullExperts(MoonConfig(**config), width, torch.nn.Linear(width, width))
+    torch.nn.init.normal_(experts.router.weight)
+    return experts
+
+
+TYPES = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_weights_of_every_token_sum_to_one_and_inactive_experts_weigh_nothing(top_k: int):
+    weights = experts_of(experts=5, top_k=top_k).route(torch.randn(6, 8), TYPES)
+    torch.testing.assert_close(weights.sum(1), torch.ones(6))
+    assert (weights[:, 3] > 0).tolist() == (TYPES == 1).tolist()
+    assert (weights[:, 4] > 0).tolist() == (TYPES == 2).tolist()
+    assert ((weights[:, :3] > 0).sum(1) == top_k).all()
+
+
+def test_literal_form_keeps_the_full_softmax_and_drops_inactive_experts():
+    experts, x = experts_of(renormalise=False), torch.randn(6, 8)
+    full = experts.router(x).softmax(1)
+    full[TYPES != 1, 2] = 0
+    full[TYPES != 2, 3] = 0
+    torch.testing.assert_close(experts.route(x, TYPES), full)
+
+
+def test_output_is_the_weighted_sum_of_the_equation():
+    experts, x = experts_of(), torch.randn(2, 3, 8)
+    for expert in experts.experts:
+        torch.nn.init.normal_(expert.weight)
+    experts.token_types = TYPES.reshape(2, 3)
+    weights = experts.route(x.flatten(0, 1), TYPES)
+    dense = torch.stack([expert(x.flatten(0, 1)) for expert in experts.experts], dim=1)
+    torch.testing.assert_close(experts(x), (weights[..., None] * dense).sum(1).reshape(2, 3, 8))
+
+
+@RANKS
+def test_gradients_reach_only_the_experts_that_were_used(fast_base: Path, rank: int | None):
+    module = stir(upcycle(fast_base, expert_rank=rank))
+    outputs(module, [model_input([], label_text("Chairs", "category"))])[0].square().sum().backward()
+    experts = first_experts(module)
+    groups = (
+        [[*expert.parameters()] for expert in experts.experts]
+        if rank is None
+        else [[experts.gate.b[n], experts.up.b[n], experts.down.b[n]] for n in range(4)]
+    )
+    touched = [any(p.grad is not None and p.grad.abs().sum() > 0 for p in group) for group in groups]
+    assert touched == [True, True, True, False]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@RANKS
+def test_gradient_checkpointing_changes_neither_loss_nor_gradients(base: Path, rank: int | None, reentrant: bool):
+    def step(checkpointing: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        module = stir(upcycle(base, expert_rank=rank, experts=5, top_k=2)).train()
+        if checkpointing:
+            module.model.activation_checkpointing_enable({"use_reentrant": reentrant})
+            module.model.enable_input_require_grads()
+        first, mask = outputs(module, [model_input([picture(1)], CHAIR)])
+        second, _ = outputs(module, [model_input([], label_text("leather black", "attribute"))])
+        loss = first[mask].square().mean() + second.square().mean()
+        loss.backward()
+        return loss.detach(), {n: p.grad for n, p in module.model.named_parameters() if p.grad is not None}
+
+    (loss, gradients), (loss_again, gradients_again) = step(False), step(True)
+    assert torch.equal(loss, loss_again)
+    experts = {name for name in gradients if ".mlp." in name}
+    assert experts and experts <= gradients_again.keys()
+    for name in gradients:
+        if name in gradients_again:
+            torch.testing.assert_close(gradients_again[name], gradients[name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+def router_gradient(experts: GuidedExperts, x: Tensor) -> Tensor:
+    experts.zero_grad()
+    (experts.route(x, TYPES).sum() * 0).backward()
+    gradient = experts.router.weight.grad
+    return torch.zeros_like(experts.router.weight) if gradient is None else gradient.clone()
+
+
+def test_load_balancing_gradient_is_that_of_the_published_loss():
+    experts, x = experts_of(experts=5, top_k=1, balance=0.3).train(), torch.randn(6, 8)
+    found = router_gradient(experts, x)
+    weight = experts.router.weight.detach().clone().requires_grad_()
+    logits = (x @ weight.T)[:, :3]
+    share = torch.nn.functional.one_hot(logits.argmax(1), 3).float().mean(0)
+    (0.3 * 3 * (share * logits.softmax(1).mean(0)).sum()).backward()
+    assert found.abs().sum() > 0
+    torch.testing.assert_close(found, weight.grad)
+
+
+@pytest.mark.parametrize(("training", "balance"), [(False, 0.3), (True, 0.0)])
+def test_no_load_balancing_outside_training_or_at_coefficient_zero(training: bool, balance: float):
+    experts = experts_of(balance=balance).train(training)
+    assert router_gradient(experts, torch.randn(6, 8)).abs().sum() == 0
+
+
+@RANKS
+def test_experts_run_under_automatic_mixed_precision(fast_base: Path, rank: int | None):
+    module = stir(upcycle(fast_base, expert_rank=rank)).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = outputs(module, INPUTS)
+    found.float().square().mean().backward()
+    assert torch.isfinite(found).all()
+    assert first_experts(module).router.weight.grad.abs().sum() > 0
+
+
+def test_upper_half_alternate_replaces_the_last_layer_and_leaves_the_lower_half(fast_base: Path):
+    layers = decoder_layers(upcycle(fast_base, moe_layers="upper_half_alternate").model)
+    assert [isinstance(layer.mlp, GuidedExperts) for layer in layers] == [False, True]
+
+
+def test_low_rank_experts_share_one_ffn(fast_base: Path):
+    experts = first_experts(upcycle(fast_base, expert_rank=4))
+    assert isinstance(experts, LowRankExperts)
+    added = sum(p.numel() for name, p in experts.named_parameters() if not name.startswith(("shared", "router")))
+    assert added == 4 * 3 * 4 * (32 + 48)
+
+
+@pytest.mark.parametrize("values", [{"experts": 2, "top_k": 1}, {"top_k": 3}, {"top_k": 0}])
+def test_impossible_numbers_of_experts_are_refused(values: dict[str, int]):
+    with pytest.raises(ValueError, match="experts|top_k"):
+        MoonConfig(**values)
