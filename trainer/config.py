@@ -10,11 +10,11 @@ class FitConfig:
     """Everything a run depends on, saved beside its result. Steps are batches of triplets."""
 
     seed: int = 0
-    box_steps: int = 400
-    skip_steps: int = 1200
+    box_steps: int = 500
+    skip_steps: int = 600
     skip_batch: int = 96
     skip_lr: float = 6e-4
-    steps: int = 400
+    steps: int = 480
     batch: int = 32
     lr: float = 2e-4
-    validate_every: int = 200
+    validate_every: int = 80

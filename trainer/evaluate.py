@@ -110,4 +110,4 @@ def _raw_vision(settings: Settings, folder: Path) -> RawVision | None:
     if kind != EfficientNetLiteConfig.model_type:
         logger.info("no raw vision baseline: the vision tower %s has no pooled output", kind)
         return None
-    return RawVision(load_module(settings.model, torch.float32), settings.batch_size)
+    return RawVision(load_module(settings.model, torch.float32))

@@ -10,7 +10,8 @@ import json
 import logging
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from transformers import get_cosine_schedule_with_warmup
 from app.moon.load import load_module, moon_model, save_moon
 from app.moon.transformer import MoonTransformer
 from trainer.collate import Collator, MapTower
+from trainer.config import FitConfig
 from trainer.detector import fit_box_head
 from trainer.examples import Example, Input, TripletSampler, false_negatives
 from trainer.home import HomeSet
+from trainer.leakage import check_held_out, split_record
 from trainer.loss import InfoNCE
 from trainer.plot import plot_run
-from trainer.validate import Validation
+from trainer.validate import Validation, in_length_order
 from trainer.views import TowerMaps, View
 from trainer.warmup import BagOfEmbeddings
 
@@ -37,25 +40,10 @@ RATES = (("moon_skip.gate", 10.0), ("embed_tokens", 0.1), ("self_attn", 0.5), ("
 NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate", "projector.linear_1")
 
 
-@dataclass(frozen=True)
-class FitConfig:
-    """Everything a run depends on, saved beside its result. Steps are batches of triplets."""
-
-    seed: int = 0
-    box_steps: int = 400
-    skip_steps: int = 1200
-    skip_batch: int = 96
-    skip_lr: float = 6e-4
-    steps: int = 400
-    batch: int = 32
-    lr: float = 2e-4
-    validate_every: int = 200
-
-
 def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, float]:
     """Train and write the best checkpoint by dev recall to ``out``, with ``training.json`` and a loss curve.
 
-    Returns the best dev recalls.
+    Each stage starts over in judging its best, since the LLM is to take part. Returns the last stage's best recalls.
     """
     torch.manual_seed(config.seed)
     home, module = HomeSet(data), load_module(checkpoint, torch.float32)
@@ -94,6 +82,7 @@ class _Run:
         self.sampler = TripletSampler(home, config.seed)
         self.collate = Collator(module, maps)
         self.validation = Validation(home)
+        check_held_out(home, self.sampler, self.validation)
         self.loss = InfoNCE()
         self.log: list[dict[str, float | str]] = []
         self.best: dict[str, float] = {}
@@ -106,7 +95,7 @@ class _Run:
         optimizer = torch.optim.AdamW(self._groups(lr, stage), weight_decay=0.01)
         schedule = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
         self.module.model.vision_tower = MapTower()
-        started = time.monotonic()
+        started, self.best = time.monotonic(), {}
         for step, examples in zip(range(1, steps + 1), self.sampler.batches(batch), strict=False):
             self.model.train()
             loss = self.step_loss(examples, stage)
@@ -140,11 +129,11 @@ class _Run:
         masked = torch.tensor(false_negatives(examples, self.sampler.products))
         return self.loss(queries, documents, masked)
 
-    def embed(self, inputs: list[Input], stage: str) -> Tensor:
+    def embed(self, inputs: Sequence[Input], stage: str) -> Tensor:
         """Unit vectors, shape (inputs, width)."""
         if stage == "skip" and self.bag is not None:
             return self.bag(inputs, self.collate)
-        return self.model(self.collate(inputs))["sentence_embedding"]
+        return in_length_order(lambda part: self.model(self.collate(part))["sentence_embedding"], inputs, 16)
 
     def validate(self, stage: str) -> dict[str, float]:
         self.model.eval()
@@ -163,7 +152,13 @@ class _Run:
         self.module.to(torch.float32)
         self.module.model.load_state_dict(state)
         self.module.model.vision_tower = stand_in
-        record = {"config": asdict(self.config), "stage": stage, "dev": self.best, "dev_box_iou": self.box_iou}
+        record = {
+            "config": asdict(self.config),
+            "stage": stage,
+            "dev": self.best,
+            "dev_box_iou": self.box_iou,
+            "splits": split_record(self.sampler, self.validation),
+        }
         (self.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
     def finish(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def plot_run(log: Sequence[dict[str, Any]], path: Path) -> None:
     upper.plot(losses, linewidth=0.5, alpha=0.35)
     upper.plot(smooth, color="C0")
     upper.set_ylabel("InfoNCE loss")
-    for place, (before, after) in enumerate(zip(log, log[1:], strict=False), start=1):
+    for place, (before, after) in enumerate(pairwise(log), start=1):
         if before["stage"] != after["stage"]:
             for axis in (upper, lower):
                 axis.axvline(place, color="grey", linewidth=0.8, linestyle="--")

@@ -13,6 +13,8 @@ from trainer.examples import Input
 from trainer.home import HomeSet
 from trainer.views import View
 
+Encode = Callable[[Sequence[Input]], Tensor]
+
 
 class Validation:
     """Photos and names of dev products against dev products and a fixed sample of training products."""
@@ -29,16 +31,16 @@ class Validation:
         self.names = sorted({dict(p.names)["en"] for p in dev})
 
     @torch.inference_mode()
-    def __call__(self, encode: Callable[[list[Input]], Tensor]) -> dict[str, float]:
+    def __call__(self, encode: Encode) -> dict[str, float]:
         """Photo (whole; with true crop) to same model R@1, and English name to a product of that name R@10.
 
         A product has the name if its own name holds all of its words.
         """
-        gallery = _batched(encode, self.documents)
+        gallery = encode(self.documents)
         groups = [p.product.group_id for p in self.gallery]
-        whole = _batched(encode, [Input(((p.whole, False),)) for p in self.photos])
-        boxed = _batched(encode, [Input(((p.whole, False), (p.boxed, False))) for p in self.photos])
-        named = _batched(encode, [Input(text=query_text(name)) for name in self.names])
+        whole = encode([Input(((p.whole, False),)) for p in self.photos])
+        boxed = encode([Input(((p.whole, False), (p.boxed, False))) for p in self.photos])
+        named = encode([Input(text=query_text(name)) for name in self.names])
         owners = [set(dict(p.names)["en"].lower().split()) for p in self.gallery]
         same_model = [[photo.group_id == group for group in groups] for photo in self.photos]
         same_name = [[set(name.lower().split()) <= owner for owner in owners] for name in self.names]
@@ -49,8 +51,8 @@ class Validation:
         }
 
 
-def _batched(encode: Callable[[list[Input]], Tensor], inputs: Sequence[Input], batch_size: int = 32) -> Tensor:
-    """Inputs of like length together; unit vectors in the inputs' order, shape (inputs, width)."""
+def in_length_order(encode: Encode, inputs: Sequence[Input], batch_size: int) -> Tensor:
+    """Encode inputs of like length together, which saves padding; vectors in the inputs' order, (inputs, width)."""
     order = sorted(range(len(inputs)), key=lambda i: (len(inputs[i].views), len(inputs[i].text)))
     rows = [
         encode([inputs[i] for i in order[start : start + batch_size]]) for start in range(0, len(order), batch_size)
