@@ -19,6 +19,7 @@ from app.moon.fingerprint import model_fingerprint, model_name
 from app.moon.grounding import GroundingDetector
 from app.moon.load import load_module, moon_model
 from app.moon.prompt import label_text, model_input, product_text, query_text
+from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
 from app.schema import Box, Product, Query
 from app.settings import Settings
@@ -94,7 +95,8 @@ class MoonEmbedder:
         if not inputs:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         vectors = self._model.encode(inputs, batch_size=self._batch_size, show_progress_bar=False).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # of unit length in float32 too, after bfloat16
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # bfloat16 is not exact enough for unit length
+        return vectors / np.maximum(lengths, 1e-12)
 
 
 def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:

@@ -32,7 +32,12 @@ from app.moon.tower import EfficientNetLiteConfig
 from app.moon.transformer import MoonTransformer
 
 ARCHITECTURES = ("qwen2.5-vl", "qwen3-vl", "idefics3", "fastvlm")
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<image>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>", "<row_1_col_2>", "<end_of_utterance>", "<repo_name>", "[IMG]"]
+PADDING, END, PICTURE = "<|endoftext|>", "<|im_end|>", "<image>"
+SPECIAL = [
+    *("<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", PICTURE),
+    *("<fake_token_around_image>", "<global-img>", "<row_1_col_1>", "<row_1_col_2>", "<end_of_utterance>"),
+    *("<repo_name>", "[IMG]"),
+]
 WORDS = "red green oak chair sofa lamp table color: Furniture > Chairs leather black white large small "
 WIDTH = 32
 
@@ -68,9 +73,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator([WORDS] * 4, trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>", model_max_length=1024
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PADDING, eos_token=END, model_max_length=512)
     fast.add_special_tokens({"additional_special_tokens": SPECIAL})
     return fast
 
@@ -187,7 +190,7 @@ def _processor(architecture: str, tokenizer: PreTrainedTokenizerFast) -> Process
         patch_size=32,
         num_additional_image_tokens=0,
         vision_feature_select_strategy="full",
-        image_token="<image>",
+        image_token=PICTURE,
         chat_template=_template("<image>"),
     )
 
@@ -208,7 +211,9 @@ def write_base(architecture: str, folder: Path) -> Path:
     model = AutoModel.from_config(CONFIGS[architecture](processor.tokenizer.get_vocab(), vocabulary))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim >= 2 and "vision_tower" not in name:
+            if "vision_tower" in name and parameter.ndim == 4:
+                torch.nn.init.kaiming_normal_(parameter)
+            elif parameter.ndim >= 2:
                 parameter.normal_(std=0.15)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
