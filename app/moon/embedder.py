@@ -119,6 +119,8 @@ def load_encoder(settings: Settings) -> MoonEmbedder:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
+    if isinstance(tower := getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
+        tower.fold()
     return MoonEmbedder(
         module,
         _detector(settings, module, device),
@@ -145,6 +147,8 @@ def _detector(settings: Settings, module: MoonTransformer, device: str) -> Detec
     if choice == "grounding":
         return GroundingDetector.from_pretrained(settings.grounding_model, device)
     if choice == "learned":
+        if not module.moon.box_head:
+            raise ModelError(f"{settings.model} has no box head; set MOON_DETECTOR to auto or saliency.")
         return LearnedDetector(module)
     if choice == "saliency":
         return SaliencyDetector(module)
