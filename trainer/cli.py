@@ -56,8 +56,10 @@ def upcycle(
         Literal["causal", "bidirectional"], typer.Option(help="Which tokens a token sees")
     ] = MOON.attention,
     pooling: Annotated[
-        Literal["mean", "mean_all", "last"],
-        typer.Option(help="What the vector is made of: the content's mean, the mean of all tokens, or the last token"),
+        Literal["mean", "segments", "mean_all", "last"],
+        typer.Option(
+            help="Mean of the content, of its segments with learned weights, or of all tokens; or the last token"
+        ),
     ] = MOON.pooling,
 ) -> None:
     """Make a MOON checkpoint of an image-text model.

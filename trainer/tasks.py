@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,24 +134,20 @@ def text_rows(gallery: Gallery, scorer: Scorer) -> None:
             scorer.add("text", query, f"nDCG@{DEPTH}", graded)
 
 
-def _text_sets(table: pl.DataFrame) -> list[tuple[str, pl.Expr]]:
-    """Names of query sets with the rows they hold; synonyms and use cases apart by whether training held them."""
-    sets = []
+def _text_sets(table: pl.DataFrame) -> Iterator[tuple[str, list[int]]]:
+    """Query sets and their rows of the table; where training held some of a type, seen and unseen apart."""
+    table = table.with_row_index("row")
     for kind in TEXT_TYPES:
-        known = table.filter(type=kind)["seen_in_training"]
-        for seen in (None,) if not known.any() else (True, False):
-            name = f"en {kind}" + {None: "", True: ", seen in training", False: ", never seen"}[seen]
-            sets.append((name, (pl.col("type") == kind) & (pl.lit(True) if seen is None else _seen(seen))))
+        own = table.filter(type=kind)
+        if own["seen_in_training"].any():
+            for seen, note in ((True, "seen in training"), (False, "never seen")):
+                yield f"en {kind}, {note}", own.filter(seen_in_training=seen)["row"].to_list()
+        else:
+            yield f"en {kind}", own["row"].to_list()
     for kind in LOCALISED:
-        for lang in sorted(table.filter(type=kind)["lang"].unique()):
-            sets.append(
-                (f"{lang} {kind.removeprefix('localized ')}", (pl.col("type") == kind) & (pl.col("lang") == lang))
-            )
-    return sets
-
-
-def _seen(seen: bool) -> pl.Expr:
-    return pl.col("seen_in_training") == seen
+        localised = table.filter(type=kind).sort("lang", "row")
+        for (lang,), own in localised.group_by("lang", maintain_order=True):
+            yield f"{lang} {kind.removeprefix('localized ')}", own["row"].to_list()
 
 
 def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:

