@@ -186,7 +186,8 @@ def insert_experts(model: Any, config: MoonConfig) -> None:
                 f"{type(ffn).__name__} is not a gated FFN; use full experts (expert_rank=None) for this model."
             )
         layer.mlp = experts.to(device=weight.device, dtype=weight.dtype)
-        layer.__class__ = _guided_layer(type(layer))
+        kind: Any = type(layer)
+        layer.__class__ = _guided_layer(kind)
 
 
 @functools.cache

@@ -33,7 +33,7 @@ PROMPT = (
 MAX_TITLE_CHARS = 200
 CACHED_ANSWERS = 10_000
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
 class GroundingDetector:
@@ -112,8 +112,7 @@ def parse_box(answer: str) -> Box | None:
                 return box
         except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError):
             continue
-    bare = text.replace("bbox_2d", "")
-    numbers = [float(number) for number in _NUMBERS.findall(bare)[:4]]
+    numbers = [float(number) for number in _NUMBERS.findall(text)[:4]]
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
 
 

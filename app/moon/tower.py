@@ -115,7 +115,8 @@ class EfficientNetLiteModel(PreTrainedModel):
             for place, (first, second) in enumerate(pairwise(list(block))):
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                     block[place], block[place + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
-        self.to(memory_format=torch.channels_last)
+        tower: nn.Module = self
+        tower.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> EfficientNetLiteModel:
         """Stays in evaluation mode: BatchNorm statistics would drift even with frozen weights."""

@@ -227,15 +227,12 @@ def upcycle(base: Path, **config: Any) -> MoonTransformer:
 
 
 def stir(module: MoonTransformer, seed: int = 2) -> MoonTransformer:
-    """Routers and low-rank updates away from their neutral start, so that experts differ."""
+    """Routers, experts and the skip path's gate away from their neutral start, so that each of them matters."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.model.named_parameters():
-            if (
-                ".mlp." in name
-                and "vision" not in name
-                and (".router." in name or ".experts." in name or ".b." in name)
-            ):
+            expert = ".mlp." in name and any(part in name for part in (".router.", ".experts.", ".b."))
+            if expert or name.startswith("moon_skip.gate"):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return module
 
