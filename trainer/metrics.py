@@ -36,7 +36,7 @@ def hits(rankings: Rankings, relevant: Sequence[Collection[int]]) -> NDArray[np.
 
 def recall(rankings: Rankings, relevant: Sequence[Collection[int]], k: int) -> NDArray[np.float64]:
     """Per query, 1 if a relevant item is among the first ``k``, else 0 (R@k as in the paper), shape (queries,)."""
-    return hits(rankings, relevant)[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits(rankings, relevant)[:, :k].any(axis=1), dtype=np.float64)
 
 
 def ndcg(rankings: Rankings, relevant: Sequence[Collection[int]], k: int = DEPTH) -> NDArray[np.float64]:

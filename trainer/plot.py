@@ -18,7 +18,8 @@ def plot_run(log: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout="constrained")
-    losses, smooth = [entry["loss"] for entry in log], []
+    losses = [entry["loss"] for entry in log]
+    smooth: list[float] = []
     for loss in losses:
         smooth.append(loss if not smooth else 0.95 * smooth[-1] + 0.05 * loss)
     upper.plot(losses, linewidth=0.5, alpha=0.35)

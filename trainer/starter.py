@@ -149,7 +149,7 @@ def _fast_vlm(tokenizer: PreTrainedTokenizerBase, language: dict[str, Tensor]) -
     config = FastVlmConfig(
         vision_config=vision.to_dict(),
         text_config=text.to_dict(),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.get_vocab()["<image>"],
         image_seq_length=vision.grid**2,
         tie_word_embeddings=True,
     )

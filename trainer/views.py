@@ -98,7 +98,7 @@ class TowerMaps:
 
 def _run(tower: EfficientNetLiteModel, views: Sequence[View], root: Path, batch_size: int) -> Iterator[Tensor]:
     size = tower.config.image_size
-    tower = tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tower = tower.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     with ThreadPoolExecutor(2) as pool, torch.inference_mode():
         for start in range(0, len(views), batch_size):
             pixels = torch.stack(
@@ -113,7 +113,8 @@ def _pixels(view: View, root: Path, size: int) -> Tensor:
     path = root / view.path
     image = decode_image(path.read_bytes(), name=view.path, max_bytes=20_000_000, max_pixels=50_000_000)
     if view.crop is not None:
-        image = image.crop(tuple(round(side) for side in view.crop))
+        x0, y0, x1, y1 = (round(side) for side in view.crop)
+        image = image.crop((x0, y0, x1, y1))
     data = torch.frombuffer(
         bytearray(image.resize((size, size), Image.Resampling.BICUBIC).tobytes()), dtype=torch.uint8
     )
