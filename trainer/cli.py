@@ -21,7 +21,9 @@ MOON = MoonConfig()
 DEMO = ROOT / "demo"
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the checkpoint is written to")]
-Data = Annotated[Path, typer.Option(help="Folder laid out as demo/, see demo/README.md")]
+Data = Annotated[
+    Path, typer.Option(help="Folder laid out as demo/, see demo/README.md", show_default="demo/ beside the code")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random")]
 
 cli = typer.Typer(
