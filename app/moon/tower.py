@@ -8,6 +8,7 @@ BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``g
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,7 @@ class EfficientNetLiteModel(PreTrainedModel):
             nn.ReLU6(),
         )
         self.post_init()
+        self.eval()
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """The unpooled feature map, shape (batch, hidden_size, height / 32, width / 32)."""
@@ -115,7 +117,7 @@ class EfficientNetLiteModel(PreTrainedModel):
             for place, (first, second) in enumerate(pairwise(list(block))):
                 if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                     block[place], block[place + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
-        tower: nn.Module = self
+        tower: Any = self
         tower.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> EfficientNetLiteModel:
