@@ -157,4 +157,4 @@ def test_code_in_a_checkpoint_is_not_run(damaged: Path):
 
 def test_box_head_needs_a_feature_map(base_of: Callable[[str], Path]):
     with pytest.raises(ModelError, match="feature map"):
-        upcycle(base_of("idefics3"), box_head=True)
+        upcycle(base_of("smolvlm"), box_head=True)

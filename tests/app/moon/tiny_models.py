@@ -13,7 +13,6 @@ from transformers import (
     AutoModel,
     CLIPImageProcessorPil,
     FastVlmConfig,
-    Idefics3Config,
     Idefics3ImageProcessorPil,
     Idefics3Processor,
     LlavaProcessor,
@@ -25,13 +24,14 @@ from transformers import (
     Qwen2VLImageProcessorPil,
     Qwen3VLConfig,
     Qwen3VLProcessor,
+    SmolVLMConfig,
 )
 
 from app.moon.config import MoonConfig
 from app.moon.tower import EfficientNetLiteConfig
 from app.moon.transformer import MoonTransformer
 
-ARCHITECTURES = ("qwen2.5-vl", "qwen3-vl", "idefics3", "fastvlm")
+ARCHITECTURES = ("qwen2.5-vl", "qwen3-vl", "smolvlm", "fastvlm")
 PADDING, END, PICTURE = "<|endoftext|>", "<|im_end|>", "<image>"
 SPECIAL = [
     *("<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", PICTURE),
@@ -142,8 +142,8 @@ def _qwen3(ids: dict[str, int], vocabulary: int) -> PretrainedConfig:
     )
 
 
-def _idefics3(ids: dict[str, int], vocabulary: int) -> PretrainedConfig:
-    return Idefics3Config(
+def _smolvlm(ids: dict[str, int], vocabulary: int) -> PretrainedConfig:
+    return SmolVLMConfig(
         text_config={
             "model_type": "llama",
             **_text(vocabulary, pad_token_id=ids["<|endoftext|>"]),
@@ -178,7 +178,7 @@ def _processor(architecture: str, tokenizer: PreTrainedTokenizerFast) -> Process
         )
         cls = PictureQwen25Processor if architecture == "qwen2.5-vl" else PictureQwen3Processor
         return cls(pictures, tokenizer, chat_template=_template("<|vision_start|><|image_pad|><|vision_end|>"))
-    if architecture == "idefics3":
+    if architecture == "smolvlm":  # its own processor is Idefics3's plus the video part
         pictures = Idefics3ImageProcessorPil(
             size={"longest_edge": 112}, max_image_size={"longest_edge": 56}, do_image_splitting=True
         )
@@ -198,7 +198,7 @@ def _processor(architecture: str, tokenizer: PreTrainedTokenizerFast) -> Process
 CONFIGS: dict[str, Callable[[dict[str, int], int], PretrainedConfig]] = {
     "qwen2.5-vl": _qwen25,
     "qwen3-vl": _qwen3,
-    "idefics3": _idefics3,
+    "smolvlm": _smolvlm,
     "fastvlm": _fastvlm,
 }
 
