@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,8 @@ from trainer.config import FitConfig
 FIT = FitConfig()
 MOON = MoonConfig()
 DEMO = ROOT / "demo"
+PIPE_WIDTH = 150
+"""Columns of tables that do not go to a terminal."""
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the checkpoint is written to")]
 Data = Annotated[
@@ -155,7 +158,7 @@ def evaluate(
 
     settings = _settings({} if model is None else {"model": model})
     result = run(settings, data, seed, show_progress)
-    show(result, Console())
+    show(result, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if json_file is not None:
         json_file.write_text(json.dumps({"preset": preset.value, **result.to_dict()}, indent=2) + "\n")
         typer.echo(f"Wrote {json_file}.")
