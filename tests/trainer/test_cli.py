@@ -38,7 +38,7 @@ def test_the_command_starts_without_loading_a_model_library():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("command", ["", "upcycle", "starter", "fit", "evaluate"])
+@pytest.mark.parametrize("command", ["", "upcycle", "starter", "evaluate"])
 def test_help_is_as_documented(trainer, command):
     code, output, _ = trainer(*command.split(), "--help")
     assert code == 0
@@ -55,6 +55,13 @@ def test_fit_offers_every_field_of_its_configuration_with_its_default():
     defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
     assert {name: offered[name].default for name in defaults} == defaults
     assert offered.keys() - defaults.keys() == {"checkpoint", "out", "data"}
+
+
+def test_help_of_fit_explains_every_option(trainer):
+    code, output, _ = trainer("fit", "--help")
+    assert code == 0
+    for field in dataclasses.fields(FitConfig):
+        assert f"--{field.name.replace('_', '-')} <" in output
 
 
 def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
