@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 PHOTO_TARGET = 0.55
 NAME_TARGET = 0.80
-CPU_BATCH = 4
-"""Larger batches of pictures cost a CPU more time for fresh memory than they save; vectors do not depend on it."""
 PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "bm25s")
 
 
@@ -68,8 +66,6 @@ def evaluate(settings: Settings, data: Path, seed: int = 0, track: Track = silen
     started = time.monotonic()
     home, folder = HomeSet(data), checkpoint_folder(settings.model)
     refuse_trained_on_test(folder, home)
-    if not torch.cuda.is_available():
-        settings = settings.model_copy(update={"batch_size": min(settings.batch_size, CPU_BATCH)})
     embedder = load_encoder(settings)
     gallery = Gallery(home, embedder, _raw_vision(settings, folder), settings, track)
     scorer = Scorer(seed)

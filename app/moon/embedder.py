@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 MAX_PICTURES = 4
 """Pictures of one product that are read; more add little and cost a sequence each (our decision)."""
 
+CPU_PICTURE_BATCH = 4
+"""Larger batches of pictures cost a CPU more time for fresh memory than they save; vectors do not depend on it."""
+
 
 class MoonEmbedder:
     """Embeds with one MOON checkpoint. One call runs at a time; callers on other threads wait."""
@@ -94,7 +97,10 @@ class MoonEmbedder:
     def _encode(self, inputs: list[dict[str, Any]]) -> Vectors:
         if not inputs:
             return np.zeros((0, self.dimensions), dtype=np.float32)
-        vectors = self._model.encode(inputs, batch_size=self._batch_size, show_progress_bar=False).astype(np.float32)
+        batch_size = self._batch_size
+        if self._model.device.type == "cpu" and any("image" in item for item in inputs):
+            batch_size = min(batch_size, CPU_PICTURE_BATCH)
+        vectors = self._model.encode(inputs, batch_size=batch_size, show_progress_bar=False).astype(np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # bfloat16 is not exact enough for unit length
         return vectors / np.maximum(lengths, 1e-12)
 
