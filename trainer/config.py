@@ -14,7 +14,7 @@ class FitConfig:
     skip_steps: int = 600
     skip_batch: int = 96
     skip_lr: float = 6e-4
-    steps: int = 480
+    steps: int = 160
     batch: int = 32
     lr: float = 2e-4
-    validate_every: int = 80
+    validate_every: int = 40

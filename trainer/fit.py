@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import torch
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
+from app.errors import ModelError
+from app.moon.fingerprint import checkpoint_folder
 from app.moon.load import load_module, moon_model, save_moon
+from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
 from trainer.collate import Collator, MapTower
 from trainer.config import FitConfig
@@ -31,13 +35,15 @@ from trainer.loss import InfoNCE
 from trainer.plot import plot_run
 from trainer.validate import Validation, in_length_order
 from trainer.views import TowerMaps, View
-from trainer.warmup import BagOfEmbeddings
+from trainer.warmup import BagOfEmbeddings, standardise_llm
 
 logger = logging.getLogger(__name__)
 
-RATES = (("moon_skip.gate", 10.0), ("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
+RATES = (("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
 """Learning rate of a parameter relative to the stage's own, by the first part of its name that fits."""
-NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate", "projector.linear_1")
+FROZEN = (".mlp.shared.", "projector.linear_1", "moon_skip.centre", "moon_skip.spread")
+"""Never trained: the shared FFNs (our decision), what is measured, and a matrix too finely scaled for the rates here."""
+NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate")
 
 
 def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, float]:
@@ -47,15 +53,23 @@ def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, 
     """
     torch.manual_seed(config.seed)
     home, module = HomeSet(data), load_module(checkpoint, torch.float32)
+    if not isinstance(getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
+        raise ModelError(
+            f"{checkpoint} is no starter checkpoint; `trainer fit` trains those that `trainer starter` assembles, "
+            "an upcycled model can be indexed and searched as it is."
+        )
     maps = tower_maps(home, module, out.parent / "cache")
     tokens = maps.pooled(module.model.config.vision_config.grid)
     run = _Run(module, home, tokens, config, out)
+    run.before = _record_of(checkpoint)
     if module.moon.box_head and config.box_steps:
         run.box_iou = fit_box_head(module.model.moon_box_head, home, maps, config.box_steps, config.seed)
     if module.moon.skip and config.skip_steps:
         run.bag = BagOfEmbeddings(module, home, tokens)
         run.train(config.skip_steps, config.skip_batch, config.skip_lr, "skip")
     if config.steps:
+        if module.moon.skip:
+            run.standardise_llm()
         run.train(config.steps, config.batch, config.lr, "all")
     run.finish()
     return run.best
@@ -73,6 +87,12 @@ def tower_maps(home: HomeSet, module: MoonTransformer, cache: Path) -> TowerMaps
     return TowerMaps.compute(module.model.vision_tower, views, home.root, cache)
 
 
+def _record_of(checkpoint: str) -> dict[str, Any] | None:
+    """What an earlier run wrote of the checkpoint it started from, without the designs, which are the same again."""
+    file = checkpoint_folder(checkpoint) / "training.json"
+    return {k: v for k, v in json.loads(file.read_text()).items() if k != "splits"} if file.exists() else None
+
+
 class _Run:
     """One model in training: its log, its best recall and where it is kept."""
 
@@ -87,6 +107,7 @@ class _Run:
         self.log: list[dict[str, float | str]] = []
         self.best: dict[str, float] = {}
         self.box_iou: float | None = None
+        self.before: dict[str, Any] | None = None
         self.bag: BagOfEmbeddings | None = None
         self.tower = module.model.vision_tower
 
@@ -108,7 +129,12 @@ class _Run:
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
             schedule.step()
-            entry = {"stage": stage, "step": step, "loss": loss.item(), "temperature": self.loss.temperature.item()}
+            entry: dict[str, float | str] = {
+                "stage": stage,
+                "step": step,
+                "loss": loss.item(),
+                "temperature": self.loss.temperature.item(),
+            }
             if step % 20 == 0 or step == 5:
                 logger.info(
                     "%s step %d: loss %.3f, %.2f s per step",
@@ -128,6 +154,13 @@ class _Run:
         queries, documents = (self.embed(column, stage) for column in inputs)
         masked = torch.tensor(false_negatives(examples, self.sampler.products))
         return self.loss(queries, documents, masked)
+
+    def standardise_llm(self) -> None:
+        """Before the gate opens: documents of a few batches show what the LLM's output looks like."""
+        self.module.model.vision_tower, self.tower = MapTower(), self.module.model.vision_tower
+        batches = islice(self.sampler.batches(self.config.batch), 3)
+        standardise_llm(self.module.eval(), (self.collate([e.positive for e in batch]) for batch in batches))
+        self.module.model.vision_tower = self.tower
 
     def embed(self, inputs: Sequence[Input], stage: str) -> Tensor:
         """Unit vectors, shape (inputs, width)."""
@@ -158,6 +191,7 @@ class _Run:
             "dev": self.best,
             "dev_box_iou": self.box_iou,
             "splits": split_record(self.sampler, self.validation),
+            "before": self.before,
         }
         (self.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
@@ -169,7 +203,7 @@ class _Run:
         """Parameters by learning rate; tower, box head and shared FFNs stay frozen, the whole LLM in the skip stage."""
         groups: dict[float, list[nn.Parameter]] = defaultdict(list, {10.0: [self.loss.log_temperature]})
         for name, parameter in self.module.model.named_parameters():
-            frozen = name.startswith(("vision_tower", "moon_box_head")) or ".mlp.shared." in name
+            frozen = name.startswith(("vision_tower", "moon_box_head")) or any(part in name for part in FROZEN)
             frozen = frozen or (stage == "skip" and any(part in name for part in NOT_IN_SKIP_STAGE))
             parameter.requires_grad_(not frozen)
             if not frozen:

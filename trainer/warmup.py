@@ -6,7 +6,8 @@ matrix, and a picture's visual tokens before the projector, as long as that is k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,3 +62,19 @@ def _align_projector(module: MoonTransformer, tokens: Tensor) -> None:
     words = module.model.get_input_embeddings().weight.norm(dim=1).mean()
     projector.linear_2.weight.copy_(torch.eye(width) * words / typical)
     projector.linear_2.bias.zero_()
+
+
+@torch.no_grad()
+def standardise_llm(module: MoonTransformer, batches: Iterable[dict[str, Any]]) -> None:
+    """Measure the LLM output's mean and deviation per channel over content tokens, before its gate opens."""
+    outputs: list[Tensor] = []
+    model, skip = module.model, module.model.moon_skip
+    watch = skip.register_forward_pre_hook(lambda _, arguments: outputs.append(arguments[1]))
+    for batch in batches:
+        content = module.markers.content(batch["input_ids"], batch["attention_mask"]).bool()
+        module(batch)
+        outputs[-1] = outputs[-1][content]
+    watch.remove()
+    tokens = torch.cat(outputs)
+    model.moon_skip.centre.copy_(tokens.mean(dim=0))
+    model.moon_skip.spread.copy_(tokens.std(dim=0).clamp(min=1e-3))

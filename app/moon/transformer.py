@@ -18,21 +18,24 @@ from app.moon.segments import MARKERS, Markers, image_token_id, reserved_tokens,
 
 
 class Skip(nn.Module):
-    """A linear path around the LLM: ``linear(input embedding) + gate * LLM output`` per token (our decision).
+    """A linear path around the LLM: ``linear(input embedding) + gate * standardised LLM output`` (our decision).
 
     Starts as the identity with the gate closed. Pooled, it is a bag of word and patch embeddings, which keeps what the
-    vision tower and the words knew while a small LLM learns what to add.
+    vision tower and the words knew while a small LLM learns what to add. The output is standardised per channel by
+    ``centre`` and ``spread``, which a trainer measures: raw, a few huge channels that all tokens share drown the rest.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width, bias=False)
         self.gate = nn.Parameter(torch.zeros(width))
+        self.centre = nn.Parameter(torch.zeros(width), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
         nn.init.eye_(self.linear.weight)
 
     def forward(self, embedded: Tensor, output: Tensor) -> Tensor:
         """The LLM's input embeddings and its output, both of shape (batch, tokens, width), to the same shape."""
-        return self.linear(embedded) + self.gate * output
+        return self.linear(embedded) + self.gate * (output - self.centre) / self.spread
 
 
 class SegmentWeights(nn.Module):
