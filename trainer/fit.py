@@ -39,10 +39,10 @@ from trainer.warmup import BagOfEmbeddings, standardise_llm
 
 logger = logging.getLogger(__name__)
 
-RATES = (("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
+RATES = (("moon_skip.gate", 10.0), ("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
 """Learning rate of a parameter relative to the stage's own, by the first part of its name that fits."""
 FROZEN = (".mlp.shared.", "projector.linear_1", "moon_skip.centre", "moon_skip.spread")
-"""Never trained: the shared FFNs (our decision), what is measured, and a matrix too finely scaled for the rates here."""
+"""Never trained: shared FFNs (our decision), what is measured, and a matrix too finely scaled for these rates."""
 NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate")
 
 
