@@ -159,6 +159,8 @@ def complaint_about(words: list[str]) -> str | None:
         unknown = [word for word in arguments if not word.startswith("-") and word not in make_targets()]
         return f"no target {unknown}" if unknown else None
     subcommands = getattr(typer.main.get_command(command_line(program)), "commands", {})
+    if arguments[0] == "--help":
+        return None
     if arguments[0] not in subcommands:
         return f"{program} has no command {arguments[0]}"
     options = {option for p in subcommands[arguments[0]].params for option in (*p.opts, *p.secondary_opts)}
