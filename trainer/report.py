@@ -42,9 +42,9 @@ def _table(section: str, rows: Sequence[Row]) -> Table:
     systems = list(dict.fromkeys(system for row in rows for system in row.scores))
     table = Table(title=section, title_justify="left")
     for name in ("query", "metric"):
-        table.add_column(name)
+        table.add_column(name, min_width=15)
     for name in ("n", *systems):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for row in rows:
         table.add_row(row.query, row.metric, str(row.n), *[_cell(row.scores.get(system)) for system in systems])
     return table
