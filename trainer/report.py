@@ -42,7 +42,7 @@ def _table(section: str, rows: Sequence[Row]) -> Table:
     systems = list(dict.fromkeys(system for row in rows for system in row.scores))
     table = Table(title=section, title_justify="left")
     for name in ("query", "metric"):
-        table.add_column(name, min_width=15)
+        table.add_column(name, min_width=9)
     for name in ("n", *systems):
         table.add_column(name, justify="right")
     for row in rows:
