@@ -88,9 +88,9 @@ def tower_maps(home: HomeSet, module: MoonTransformer, cache: Path) -> TowerMaps
 
 
 def _record_of(checkpoint: str) -> dict[str, Any] | None:
-    """What an earlier run wrote of the checkpoint it started from, without the designs, which are the same again."""
+    """What an earlier run wrote of the checkpoint it started from."""
     file = checkpoint_folder(checkpoint) / "training.json"
-    return {k: v for k, v in json.loads(file.read_text()).items() if k != "splits"} if file.exists() else None
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 class _Run:

@@ -52,21 +52,23 @@ def split_record(sampler: TripletSampler, validation: Validation) -> dict[str, d
 def refuse_trained_on_test(folder: Path, home: HomeSet) -> None:
     """Raises ModelError if the checkpoint's ``training.json`` says that it knows designs of the test split.
 
-    A checkpoint without such a record, for example an untrained one, passes with a warning.
+    Runs that the checkpoint started from count too. A checkpoint without such a record, for example an untrained
+    one, passes with a warning.
     """
     file = folder / "training.json"
-    splits = json.loads(file.read_text()).get("splits") if file.exists() else None
-    if splits is None:
+    record = json.loads(file.read_text()) if file.exists() else {}
+    if "splits" not in record:
         logger.warning("%s has no record of training splits; leakage of test designs cannot be ruled out", folder)
-        return
     held_out = set(_hashes(_groups(p for p in home.products if p.split == "test")))
-    for use, record in splits.items():
-        overlap = held_out & set(record["designs"].split())
-        if "test" in record["splits"] or overlap:
-            raise ModelError(
-                f"{folder}: {file.name} says that {record['splits']} were {use} on, {len(overlap)} of the "
-                f"{len(held_out)} test designs among them; evaluate a checkpoint that has not seen the test split."
-            )
+    while record:
+        for use, part in record.get("splits", {}).items():
+            overlap = held_out & set(part["designs"].split())
+            if "test" in part["splits"] or overlap:
+                raise ModelError(
+                    f"{folder}: {file.name} says that {part['splits']} were {use} on, {len(overlap)} of the "
+                    f"{len(held_out)} test designs among them; evaluate a checkpoint that has not seen the test split."
+                )
+        record = record.get("before")
 
 
 def _record(products: Iterable[HomeProduct]) -> dict[str, Any]:

@@ -72,3 +72,11 @@ def test_a_checkpoint_without_a_record_passes_with_a_warning(home, tmp_path, cap
     (tmp_path / "training.json").write_text("{}")
     refuse_trained_on_test(tmp_path, home)
     assert "leakage of test designs cannot be ruled out" in caplog.text
+
+
+def test_an_earlier_run_on_the_test_split_is_refused_too(home, sampler, validation, tmp_path):
+    before = {"splits": split_record(TripletSampler(home, 0, split="test"), validation)}
+    record = {"splits": split_record(sampler, validation), "before": before}
+    (tmp_path / "training.json").write_text(json.dumps(record))
+    with pytest.raises(ModelError, match="2 of the 2 test designs"):
+        refuse_trained_on_test(tmp_path, home)
