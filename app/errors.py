@@ -1,5 +1,10 @@
 """The few errors of MOON Search. Each message says what happened, to which item, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MoonError(Exception):
     """Base of every error that is meant for the user's eyes."""
@@ -27,3 +32,15 @@ class OverloadedError(MoonError):
 
 class CatalogError(MoonError):
     """A catalog that cannot be read as a whole (single bad rows go to the rejects report instead)."""
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turn the file system's errors below MOON_DATA into one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise IndexUnavailableError(
+            f"{error.filename or 'the index'}: {error.strerror or error}; check that the folder MOON_DATA can be read, "
+            "that the indexer may write to it, and that its disk has room"
+        ) from error

@@ -149,7 +149,7 @@ def main() -> None:
 
 
 def _model(settings: Settings) -> Model:
-    from app.moon import model_fingerprint
+    from app.moon import model_fingerprint, model_name
     from indexer.rebuild import Model
 
     def load() -> Embedder:
@@ -157,5 +157,4 @@ def _model(settings: Settings) -> Model:
 
         return load_encoder(settings)
 
-    name = Path(settings.model).name if Path(settings.model).is_dir() else settings.model
-    return Model(name, model_fingerprint(settings.model, settings), load)
+    return Model(model_name(settings.model), model_fingerprint(settings.model, settings), load)

@@ -14,7 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from app.encoder import Embedder
-from app.errors import CatalogError, IndexUnavailableError, ModelError
+from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
+from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
@@ -98,7 +99,8 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
     embedded = len(archive) - known
     published = _published(store)
     state = (MANIFEST_VERSION, model.fingerprint, catalog_hash)
-    if published and (published.version, published.fingerprint, published.catalog_hash) == state:
+    unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
+    if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
         return Outcome(published.build, False, len(entries), embedded, report, report_file, timings=timings)
 
@@ -167,6 +169,20 @@ def _published(store: Store) -> Manifest | None:
     return next((manifest for manifest in store.builds() if manifest.build == build_id), None)
 
 
+def _is_intact(store: Store, manifest: Manifest) -> bool:
+    """Whether a build can be opened and is complete; one that was damaged on disk is to be replaced."""
+    try:
+        index = store.open(manifest.build)
+    except IndexUnavailableError as error:
+        log.warning("replacing build %s: %s", manifest.build, error)
+        return False
+    found = index.count(Filters())
+    index.close()
+    if found != manifest.products:
+        log.warning("replacing build %s: it holds %d of %d products", manifest.build, found, manifest.products)
+    return found == manifest.products
+
+
 def _catalog_hash(entries: Sequence[Entry], report: Report) -> str:
     """Changes with anything that a build or its manifest shows; the order of the rows is not part of it."""
     items = [f"{entry.content} {entry.product.model_dump_json()}" for entry in entries]
@@ -179,20 +195,22 @@ def _catalog_hash(entries: Sequence[Entry], report: Report) -> str:
 
 @contextmanager
 def only_one_writer(data: Path) -> Iterator[None]:
-    """Keep other processes from writing below ``data``. Raises IndexUnavailableError if one of them does already."""
-    data.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(data / "rebuild.lock", blocking=False):
-            yield
-    except Timeout:
-        raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None
+    """Keep other processes from writing below ``data``.
+
+    Raises IndexUnavailableError if one of them does already, or if the disk fails meanwhile.
+    """
+    with disk_errors():
+        data.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(data / "rebuild.lock", blocking=False):
+                yield
+        except Timeout:
+            raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None
 
 
 @contextmanager
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = round(time.perf_counter() - start, 3)
-        log.info("%s: %.1f s", stage, timings[stage])
+    yield
+    timings[stage] = round(time.perf_counter() - start, 3)
+    log.info("%s: %.1f s", stage, timings[stage])

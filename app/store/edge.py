@@ -19,7 +19,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams, PayloadSchemaType, UpdateOperation
 from qdrant_edge import Point as EdgePoint
 
-from app.errors import BadInputError, IndexUnavailableError, NotFoundError
+from app.errors import BadInputError, IndexUnavailableError, NotFoundError, disk_errors
 from app.schema import payload_of
 from app.store.base import BuildWriter, Index, Manifest, Point
 from app.store.edge_index import EdgeIndex
@@ -46,6 +46,7 @@ class EdgeStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @disk_errors()
     def create(self, manifest: Manifest) -> BuildWriter:
         """Start a new build. Raises IndexUnavailableError while another process builds in the same folder."""
         check_build_id(manifest.build)
@@ -68,19 +69,29 @@ class EdgeStore:
             on_failure.pop_all()
         return writer
 
+    @disk_errors()
     def open(self, build: str) -> Index:
-        return EdgeIndex(self._folder / build / "shard", self._finished(build))
+        manifest = self._finished(build)
+        try:
+            return EdgeIndex(self._folder / build / "shard", manifest)
+        except Exception as error:  # the engine has no error class of its own
+            raise IndexUnavailableError(
+                f"build {build} cannot be opened ({error}); run `indexer rebuild CATALOG` or `indexer rollback`"
+            ) from error
 
+    @disk_errors()
     def publish(self, build: str) -> None:
         self._finished(build)
         _write_durably(self._folder / "CURRENT", build)
 
+    @disk_errors()
     def published(self) -> str | None:
         try:
             return (self._folder / "CURRENT").read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
 
+    @disk_errors()
     def builds(self) -> list[Manifest]:
         found = {}
         for file in self._folder.glob("*/manifest.json"):
@@ -93,6 +104,7 @@ class EdgeStore:
         self.publish(build)
         return build
 
+    @disk_errors()
     def drop(self, build: str) -> None:
         """Delete a build. A process that has it open goes on reading; remains are deleted by the next create."""
         check_build_id(build)

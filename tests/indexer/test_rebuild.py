@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,20 @@ def test_a_build_of_an_earlier_format_is_replaced_without_the_model(shop):
     manifest.write_text(shop.store.builds()[0].model_copy(update={"version": 0}).model_dump_json())
     outcome = shop.rebuild()
     assert (outcome.changed, shop.loads) == (True, 0)
+
+
+@pytest.mark.parametrize("damaged", ["edge_config.json", "segments"])
+def test_a_published_build_that_is_damaged_is_replaced_without_the_model(shop, damaged):
+    broken = shop.rebuild().build
+    path = shop.settings.data / "builds" / broken / "shard" / damaged
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.write_text("{")
+    outcome = shop.rebuild()
+    assert (outcome.changed, outcome.embedded) == (True, 0)
+    assert shop.store.published() == outcome.build != broken
+    assert len(shop.published_ids()) == 10
 
 
 def test_the_order_of_the_rows_is_no_change(shop):

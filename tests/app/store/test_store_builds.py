@@ -217,3 +217,19 @@ def test_settings_choose_the_embedded_engine_by_default(tmp_path: Path):
     store.publish("b1")
     assert (tmp_path / "builds" / "CURRENT").read_text() == "b1"
     assert (tmp_path / "builds" / "b1" / "manifest.json").is_file()
+
+
+def test_a_build_that_is_damaged_on_disk_is_named_with_what_to_do(tmp_path: Path):
+    store = EdgeStore(tmp_path)
+    load(store, "b1", make_points(5))
+    (tmp_path / "b1" / "shard" / "edge_config.json").write_text("{")
+    with pytest.raises(IndexUnavailableError, match=r"build b1 cannot be opened .*indexer rebuild"):
+        store.open("b1")
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path):
+    (tmp_path / "data").write_text("a file where a folder is expected")
+    store = EdgeStore(tmp_path / "data" / "builds")
+    for use in (store.published, store.rollback, lambda: store.create(make_manifest())):
+        with pytest.raises(IndexUnavailableError, match=r"data/builds.*: Not a directory; check that .* MOON_DATA"):
+            use()
