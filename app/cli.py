@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,8 @@ def serve(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = _settings()
+    host, port = host or settings.host, port or settings.port
+    _check_free(host, port)
     import uvicorn
 
     from app.api import create_api
@@ -52,7 +55,7 @@ def serve(
     try:
         application = mount_pages(create_api(service), service)
         service.start()
-        uvicorn.run(application, host=host or settings.host, port=port or settings.port, access_log=False)
+        uvicorn.run(application, host=host, port=port, access_log=False, log_config=None)
     finally:
         service.close()
 
@@ -63,6 +66,17 @@ def mount_pages(api: FastAPI, service: Service) -> FastAPI:
         log.info("page: %s (%s)", page.name, page.value)
         api = page.load()(api, service)
     return api
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise BadInputError if nothing can listen there, before half a minute is spent on loading the model."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInputError(
+            f"cannot listen on {host} port {port} ({reason}); choose others with --host and --port"
+        ) from error
 
 
 def main() -> None:

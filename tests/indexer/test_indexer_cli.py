@@ -163,6 +163,18 @@ def test_a_model_that_is_missing_is_one_line_on_stderr(shop, indexer, monkeypatc
     assert capsys.readouterr().err == "Error: shop/colour-words: no such folder\n"
 
 
+@pytest.mark.parametrize("command", ["rebuild", "prune", "rollback"])
+def test_a_data_folder_that_cannot_be_used_is_one_line_on_stderr(shop, indexer, monkeypatch, capsys, command):
+    file = shop.folder / "file"
+    file.write_text("")
+    monkeypatch.setenv("MOON_DATA", str(file / "data"))
+    assert run_main(monkeypatch, command, *([shop.write()] if command == "rebuild" else [])) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: {file}/data")
+    assert "MOON_DATA can be read" in error
+    assert error.count("\n") == 1
+
+
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch, capsys):
     monkeypatch.setenv("MOON_KEEP_BUILDS", "none")
     assert run_main(monkeypatch, "status") == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 
@@ -29,6 +30,7 @@ def served(monkeypatch, tmp_path, embedder):
 
     calls = []
     monkeypatch.setenv("MOON_DATA", str(tmp_path))
+    monkeypatch.setenv("MOON_PORT", "0")
     monkeypatch.setattr("app.moon.load_encoder", lambda settings: embedder, raising=False)
 
     def listen(application, **options) -> None:
@@ -66,16 +68,33 @@ def test_a_model_that_cannot_be_loaded_is_one_line_on_stderr(monkeypatch, capsys
         raise ModelError("there is no model at nowhere; set MOON_MODEL to a checkpoint")
 
     monkeypatch.setenv("MOON_DATA", str(tmp_path))
+    monkeypatch.setenv("MOON_PORT", "0")
     monkeypatch.setattr("app.moon.load_encoder", fail, raising=False)
     assert run(monkeypatch, "serve") == 1
     assert capsys.readouterr().err == "Error: there is no model at nowhere; set MOON_MODEL to a checkpoint\n"
 
 
+def test_an_address_in_use_is_refused_before_the_model_is_loaded(monkeypatch, served, capsys):
+    def load(settings: Settings) -> None:
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr("app.moon.load_encoder", load, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(monkeypatch, "serve", "--port", port) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: cannot listen on 127.0.0.1 port {port} (")
+    assert "--port" in error
+    assert run(monkeypatch, "serve", "--host", "no.such.host.invalid") == 1
+    assert "no.such.host.invalid" in capsys.readouterr().err
+    assert served == []
+
+
 def test_serve_starts_without_an_index_and_says_so(monkeypatch, served, caplog):
     with caplog.at_level(logging.INFO):
-        assert run(monkeypatch, "serve", "--host", "0.0.0.0", "--port", "8123") == 0  # noqa: S104
+        assert run(monkeypatch, "serve", "--host", "0.0.0.0", "--port", "18124") == 0  # noqa: S104
     options, health, search, page = served[0]
-    assert (options["host"], options["port"]) == ("0.0.0.0", 8123)  # noqa: S104
+    assert (options["host"], options["port"]) == ("0.0.0.0", 18124)  # noqa: S104
     assert (health.status_code, search.status_code, page.status_code) == (503, 503, 200)
     assert health.json()["reasons"] == ["no index is published yet; run `indexer rebuild CATALOG`"]
     assert "MOON Search" in page.text
@@ -86,9 +105,10 @@ def test_serve_starts_without_an_index_and_says_so(monkeypatch, served, caplog):
 def test_serve_is_warm_and_ready_when_an_index_is_published(monkeypatch, served, embedder, products, tmp_path):
     publish(open_store(Settings(_env_file=None, data=tmp_path)), embedder, products)
     monkeypatch.setenv("MOON_HOST", "127.0.0.2")
+    monkeypatch.setenv("MOON_PORT", "18123")
     assert run(monkeypatch, "serve") == 0
     options, health, search, _ = served[0]
-    assert (options["host"], options["port"]) == ("127.0.0.2", 7860)
+    assert (options["host"], options["port"]) == ("127.0.0.2", 18123)
     assert health.json()["ready"]
     assert len(search.json()["hits"]) == 8
 
