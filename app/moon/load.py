@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelError
 from app.moon import tower  # noqa: F401  (registers the starter's vision tower with transformers)
@@ -39,7 +42,20 @@ def load_module(path: str, dtype: torch.dtype | None = None) -> MoonTransformer:
     folder = checkpoint_folder(path)
     model_kwargs: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     try:
-        module = MoonTransformer.load(str(folder), model_kwargs=model_kwargs)
+        with _without_progress_bar():
+            module = MoonTransformer.load(str(folder), model_kwargs=model_kwargs)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{path}: the model cannot be loaded ({error}).") from error
     return module.eval()
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Reading a local folder takes a second; a bar for it would stand in logs and inside the commands' own bars."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import picture, stir, upcycle
+from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelError
 from app.moon.load import load_module, moon_model, save_moon
@@ -158,3 +159,14 @@ def test_code_in_a_checkpoint_is_not_run(damaged: Path):
 def test_box_head_needs_a_feature_map(base_of: Callable[[str], Path]):
     with pytest.raises(ModelError, match="feature map"):
         upcycle(base_of("smolvlm"), box_head=True)
+
+
+def test_loading_shows_no_progress_bar_and_leaves_the_setting_alone(
+    base_of: Callable[[str], Path], tmp_path: Path, capfd
+):
+    save_moon(upcycle(base_of("smolvlm"), expert_rank=2), tmp_path)
+    shown = transformers_logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load_module(str(tmp_path))
+    assert "Loading weights" not in capfd.readouterr().err
+    assert transformers_logging.is_progress_bar_enabled() == shown
