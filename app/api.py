@@ -94,6 +94,11 @@ def create_api(service: Service) -> FastAPI:
         response.status_code = 200 if state.ready else 503
         return state.model_copy(update={"reasons": [_public(r, str(service.settings.data)) for r in state.reasons]})
 
+    @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    def unknown(request: Request, path: str) -> None:
+        """Also what a page that is mounted at the root would answer in its own way."""
+        raise HTTPException(404, f"there is no {request.method} /api/{path}; /docs lists what there is")
+
     return api
 
 

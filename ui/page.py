@@ -57,7 +57,11 @@ def build(shop: Shop, max_text_chars: int) -> gr.Blocks:
             with gr.Tab("Understand"):
                 _understand_tab(shop, max_text_chars)
         page.load(
-            lambda: (shop.header(), shop.landing()), outputs=[masthead, landing], show_progress="hidden", queue=False
+            lambda: (shop.header(), shop.landing()),
+            outputs=[masthead, landing],
+            api_visibility="private",
+            show_progress="hidden",
+            queue=False,
         )
     return page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=CONCURRENT_REQUESTS)
 
