@@ -43,6 +43,7 @@ class LiveIndex:
         self._change = threading.Lock()
         self._current: _Open | None = None
         self._refused: str | None = None
+        self._last_error = ""
 
     @contextmanager
     def index(self) -> Iterator[Index]:
@@ -96,10 +97,13 @@ class LiveIndex:
             serving = self._current
             if serving is None or time.monotonic() >= self._next_check:
                 self._open_published(serving)
+                self._last_error = ""
         except MoonError as error:
             if serving is None:
                 raise
-            log.error("still serving build %s: %s", serving.index.manifest.build, error)
+            if str(error) != self._last_error:  # once, not with every look
+                log.error("still serving build %s: %s", serving.index.manifest.build, error)
+            self._last_error = str(error)
         finally:
             self._next_check = time.monotonic() + self._check_seconds
             self._check.release()
@@ -114,7 +118,8 @@ class LiveIndex:
             self._refused = build
             raise ModelError(
                 f"build {build} was made with model {index.manifest.model} ({index.manifest.fingerprint}), the query "
-                f"encoder is {self._fingerprint}; set MOON_MODEL to that model or run `indexer rebuild CATALOG`"
+                f"encoder is {self._fingerprint}; set MOON_MODEL and MOON_DETECTOR as they were, or run "
+                "`indexer rebuild CATALOG`"
             )
         log.info("serving build %s with %d products", build, index.manifest.products)
         self._replace(index)
