@@ -23,8 +23,9 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto: a GPU if there is one")
     detector: Literal["auto", "learned", "saliency", "grounding", "none"] = Field(
         default="auto",
-        description="How the core product is found: the checkpoint's own box head (learned), the tokens that agree most "
-        "(saliency), a grounding model, or not at all; auto takes learned where the checkpoint has it, else saliency",
+        description="How the core product is found: the checkpoint's own box head (learned), the tokens that agree "
+        "most (saliency), a grounding model, or not at all; auto takes learned where the checkpoint has it, else "
+        "saliency",
     )
     grounding_model: str = Field(
         default="Qwen/Qwen2.5-VL-3B-Instruct", description="Folder or Hub id, used when detector=grounding"
