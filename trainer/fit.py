@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -72,6 +73,8 @@ def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, 
             run.standardise_llm()
         run.train(config.steps, config.batch, config.lr, "all")
     run.finish()
+    if (sources := checkpoint_folder(checkpoint) / "sources.json").exists():
+        shutil.copy(sources, out)
     return run.best
 
 
