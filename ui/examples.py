@@ -29,9 +29,9 @@ class Example:
 
 
 EXAMPLES = (
-    Example("a couch guests can sleep on"),
-    Example("light for reading at a desk"),
-    Example("fauteuil rouge"),
+    Example("green armchair"),
+    Example("wooden bookcase"),
+    Example("garden bench"),
     Example(photo="scopia-modern-armchair-c1_p0"),
     Example(photo="bs0-teddybear-c2_p0"),
     Example(photo="bs0-plasticchair-c1_p0"),

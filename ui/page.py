@@ -76,7 +76,7 @@ def _search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
         with gr.Column(scale=3, min_width=280):
             words = gr.Textbox(
                 label="What are you looking for?",
-                placeholder="e.g. a couch guests can sleep on",
+                placeholder="e.g. green desk lamp",
                 max_length=max_text_chars,
                 lines=1,
                 max_lines=1,
