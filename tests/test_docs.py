@@ -30,7 +30,6 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "models").rglob("*.md")),
 ]
-STARTER = ROOT / "models" / "moon-starter"
 
 
 def document_name(document: Path) -> str:
@@ -89,7 +88,6 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not STARTER.is_dir(), reason="models/moon-starter is not there yet")
 @every_document_with_examples
 def test_python_blocks_run(document: Path, shop_folder: Path) -> None:
     names: dict[str, Any] = {}

@@ -179,7 +179,6 @@ def test_nothing_is_loaded_that_can_run_code() -> None:
     assert found == []
 
 
-@pytest.mark.skipif(not STARTER.is_dir(), reason="models/moon-starter is not there yet")
 def test_starter_model_is_small_and_holds_safetensors_only() -> None:
     weights = {file.suffix for file in STARTER.rglob("*") if file.is_file() and file.stat().st_size > 5_000_000}
     assert weights == {".safetensors"}

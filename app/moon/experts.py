@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from app.moon.config import MoonConfig
 from app.moon.segments import TokenType
 
 
-class GuidedExperts(nn.Module):
+class GuidedExperts(nn.Module, ABC):
     """Takes the place of a decoder layer's FFN. Subclasses say what an expert is."""
 
     token_types: Tensor | None
@@ -67,8 +68,9 @@ class GuidedExperts(nn.Module):
             weights = logits.softmax(dim=1).masked_fill(~kept, 0.0)
         return weights.to(flat.dtype)
 
+    @abstractmethod
     def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The weighted sum of the experts' outputs, shape (tokens, width); an expert computes only its own tokens."""
 
 
 class FullExperts(GuidedExperts):
