@@ -1,7 +1,8 @@
-# MOON Search on a CPU. For torch's default build, which runs on NVIDIA GPUs: docker build --build-arg TORCH_INDEX= .
+# MOON Search. torch comes in its default build, which runs on NVIDIA GPUs and on a CPU. For the smaller CPU build:
+# docker build --build-arg TORCH_INDEX=<address of torch's index of CPU builds> .
 FROM python:3.12-slim
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 
 WORKDIR /srv/moon
