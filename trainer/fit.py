@@ -50,7 +50,9 @@ NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.
 def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, float]:
     """Train and write the best checkpoint by dev recall to ``out``, with ``training.json`` and a loss curve.
 
-    Each stage starts over in judging its best, since the LLM is to take part. Returns the last stage's best recalls.
+    Each stage starts over in judging its best, since the LLM is to take part; a checkpoint whose gate is open is not
+    warmed up again. Returns the last stage's best recalls. Raises ModelError for another kind of model,
+    FloatingPointError for a loss that is not a number.
     """
     torch.manual_seed(config.seed)
     home, module = HomeSet(data), load_module(checkpoint, torch.float32)
@@ -65,11 +67,14 @@ def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, 
     run.before = _record_of(checkpoint)
     if module.moon.box_head and config.box_steps:
         run.box_iou = fit_box_head(module.model.moon_box_head, home, maps, config.box_steps, config.seed)
-    if module.moon.skip and config.skip_steps:
+    gate_closed = module.moon.skip and not module.model.moon_skip.gate.any()
+    if config.skip_steps and gate_closed:
         run.bag = BagOfEmbeddings(module, home, tokens)
         run.train(config.skip_steps, config.skip_batch, config.skip_lr, "skip")
+    elif config.skip_steps:
+        logger.info("no warm-up of the skip path: the LLM's gate is open already")
     if config.steps:
-        if module.moon.skip:
+        if gate_closed:
             run.standardise_llm()
         run.train(config.steps, config.batch, config.lr, "all")
     run.finish()
