@@ -8,10 +8,9 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.errors import BadInputError, MoonError
-from app.settings import Settings
+from app.settings import read_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,7 +42,7 @@ def serve(
     Starts without an index too, and answers queries as soon as `indexer rebuild` has published one.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = _settings()
+    settings = read_settings()
     host, port = host or settings.host, port or settings.port
     _check_free(host, port)
     import uvicorn
@@ -86,12 +85,3 @@ def main() -> None:
     except MoonError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from error
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = f"MOON_{'_'.join(map(str, problem['loc']))}".upper()
-        raise BadInputError(f"{name} is {problem['input']!r}: {problem['msg']}; correct or unset it") from error

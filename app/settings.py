@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,3 +47,13 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Larger pictures are refused undecoded")
     batch_size: int = Field(default=32, ge=1, description="Products or queries embedded together")
     batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings with ``given`` values before those of the environment. Raises BadInputError naming a wrong variable."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"MOON_{'_'.join(map(str, problem['loc']))}".upper()
+        raise BadInputError(f"{name} is {problem['input']!r}: {problem['msg']}; correct or unset it") from error

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from app.encoder import Embedder
 from app.errors import CatalogError, MoonError
-from app.settings import Settings
+from app.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from indexer.rebuild import Model
@@ -46,7 +45,7 @@ def rebuild(catalog: Catalog) -> None:
     from indexer.console import progress_bar, show_outcome
     from indexer.rebuild import rebuild as run
 
-    settings = Settings()
+    settings = read_settings()
     outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar)
     show_outcome(outcome)
     if outcome.report.count("reject"):
@@ -68,7 +67,7 @@ def validate(catalog: Catalog) -> None:
     rows = read_catalog(catalog, report)
     usable = pictures = 0
     with progress_bar("Pictures", len(rows)) as advance:
-        for item in prepare_ahead(rows, None, Settings()):
+        for item in prepare_ahead(rows, None, read_settings()):
             report.add([*item.problems, *([item.reject] if item.is_empty else [])])
             usable += not item.is_empty
             pictures += len(item.images)
@@ -88,7 +87,7 @@ def status() -> None:
     from app.store import open_store
     from indexer.console import show_builds
 
-    store = open_store(Settings())
+    store = open_store(read_settings())
     builds = store.builds()
     if not builds:
         typer.echo("There is no index yet. Make one with: indexer rebuild CATALOG")
@@ -101,7 +100,7 @@ def rollback() -> None:
     """Publish the previous build again."""
     from app.store import open_store
 
-    typer.echo(f"Published build {open_store(Settings()).rollback()}.")
+    typer.echo(f"Published build {open_store(read_settings()).rollback()}.")
 
 
 @cli.command()
@@ -120,7 +119,7 @@ def prune(
     from app.store import open_store
     from indexer.rebuild import drop_old_builds, only_one_writer, vectors_folder
 
-    settings = Settings()
+    settings = read_settings()
     store = open_store(settings)
     with only_one_writer(settings.data):
         dropped = drop_old_builds(store, settings)
@@ -141,10 +140,6 @@ def main() -> None:
         cli()
     except MoonError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except ValidationError as error:
-        names = ", ".join(f"MOON_{'_'.join(map(str, e['loc'])).upper()} ({e['msg']})" for e in error.errors())
-        typer.echo(f"Error: settings that cannot be used: {names}; correct the environment or .env", err=True)
         sys.exit(1)
 
 

@@ -7,14 +7,13 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
 from app.errors import BadInputError, MoonError
 from app.moon.config import MoonConfig
-from app.settings import ROOT, Settings
+from app.settings import ROOT, read_settings
 from trainer.config import FitConfig
 
 FIT = FitConfig()
@@ -156,7 +155,7 @@ def evaluate(
     from trainer.evaluate import evaluate as run
     from trainer.report import show, show_progress
 
-    settings = _settings({} if model is None else {"model": model})
+    settings = read_settings() if model is None else read_settings(model=model)
     result = run(settings, data, seed, show_progress)
     show(result, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if json_file is not None:
@@ -171,15 +170,6 @@ def main() -> None:
     except MoonError as error:
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from error
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = f"MOON_{'_'.join(map(str, problem['loc']))}".upper()
-        raise BadInputError(f"{name} is {problem['input']!r}: {problem['msg']}; correct or unset it") from error
 
 
 def _numbers(values: dict[str, float]) -> str:
