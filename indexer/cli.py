@@ -58,10 +58,10 @@ def validate(catalog: Catalog) -> None:
 
     Shows how the first five rows are understood, and what is wrong with the others.
     """
-    from indexer.catalog import read_catalog
+    from app.catalog.problems import Report
+    from app.catalog.products import read_catalog
     from indexer.console import progress_bar, show_products, show_report
     from indexer.pictures import prepare_ahead
-    from indexer.report import Report
 
     report = Report()
     rows = read_catalog(catalog, report)

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from app.catalog.problems import Report
 from app.schema import CATEGORY_SEPARATOR, Product
 from app.store.base import Manifest
 from indexer.rebuild import Advance, Outcome
-from indexer.report import Report
 
 
 class RateColumn(ProgressColumn):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.catalog.problems import Problem, Report
+from app.catalog.products import CatalogRow
 from app.encoder import Embedder, Vectors
 from app.errors import ModelError, MoonError
 from app.schema import Product
 from app.settings import Settings
-from indexer.catalog import CatalogRow
 from indexer.pictures import Prepared, prepare_ahead
-from indexer.report import Problem, Report
 from indexer.vectors import VectorArchive, check_vectors, unusable
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
+from app.catalog.problems import Problem
+from app.catalog.products import CatalogRow
 from app.errors import BadInputError
 from app.images import decode_image, read_bytes
 from app.schema import Product
 from app.settings import Settings
-from indexer.catalog import CatalogRow
-from indexer.report import Problem
 from indexer.vectors import Broken, VectorArchive
 
 MAX_SIDE = 1024

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from app.catalog.problems import Report
+from app.catalog.products import read_catalog
 from app.encoder import Embedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
-from indexer.catalog import read_catalog
 from indexer.embedding import Entry, embed_catalog
-from indexer.report import Report
 from indexer.vectors import VectorArchive
 
 log = logging.getLogger(__name__)

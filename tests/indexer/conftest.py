@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,23 +93,3 @@ def _holds(index: Any, product_id: str) -> bool:
 @pytest.fixture
 def shop(tmp_path: Path, embedder: Any) -> Shop:
     return Shop(tmp_path, embedder)
-
-
-@pytest.fixture
-def write_csv(tmp_path: Path) -> Callable[[str], Path]:
-    def write(text: str, name: str = "catalog.csv") -> Path:
-        file = tmp_path / name
-        file.write_text(text, encoding="utf-8")
-        return file
-
-    return write
-
-
-@pytest.fixture
-def write_rows(tmp_path: Path) -> Callable[[Sequence[Mapping[str, Any]]], Path]:
-    def write(rows: Sequence[Mapping[str, Any]]) -> Path:
-        file = tmp_path / "catalog.parquet"
-        pl.DataFrame(rows).write_parquet(file)
-        return file
-
-    return write

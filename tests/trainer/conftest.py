@@ -22,8 +22,8 @@ from app.moon.config import MoonConfig
 from app.moon.load import save_moon
 from app.moon.tower import EfficientNetLiteConfig
 from app.moon.transformer import MoonTransformer
-from trainer.home import PHOTO_SIZE, HomeSet, split_of
-from trainer.starter import TEMPLATE
+from trainer.checkpoints.starter import TEMPLATE
+from trainer.data.home import PHOTO_SIZE, HomeSet, split_of
 
 WIDTH = 16
 COLOURS = ("red", "blue")

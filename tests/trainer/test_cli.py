@@ -13,7 +13,8 @@ import torch
 
 from app.moon.load import load_module
 from trainer import cli
-from trainer.config import FitConfig
+from trainer.commands import training
+from trainer.training.config import FitConfig
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -51,7 +52,7 @@ def test_help_is_as_documented(trainer, command):
 
 
 def test_fit_offers_every_field_of_its_configuration_with_its_default():
-    offered = inspect.signature(cli.fit).parameters
+    offered = inspect.signature(training.fit).parameters
     defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
     assert {name: offered[name].default for name in defaults} == defaults
     assert offered.keys() - defaults.keys() == {"checkpoint", "out", "data"}
@@ -66,7 +67,7 @@ def test_help_of_fit_explains_every_option(trainer):
 
 def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("trainer.fit.fit", lambda *arguments: calls.append(arguments) or {"photo_r1": 0.5})
+    monkeypatch.setattr("trainer.training.fit.fit", lambda *arguments: calls.append(arguments) or {"photo_r1": 0.5})
     options = [f"--{field.name.replace('_', '-')}={n}" for n, field in enumerate(dataclasses.fields(FitConfig), 1)]
     code, output, _ = trainer("fit", "base", str(tmp_path), *options)
     assert code == 0
@@ -79,7 +80,7 @@ def test_a_loss_that_is_no_number_is_one_line(trainer, monkeypatch, tmp_path):
     def diverge(*arguments):
         raise FloatingPointError("the loss is nan at step 3 of stage all; lower the learning rate")
 
-    monkeypatch.setattr("trainer.fit.fit", diverge)
+    monkeypatch.setattr("trainer.training.fit.fit", diverge)
     code, _, error = trainer("fit", "base", str(tmp_path))
     assert (code, error) == (1, "Error: the loss is nan at step 3 of stage all; lower the learning rate\n")
 

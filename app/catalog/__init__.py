@@ -1,0 +1,1 @@
+"""Catalog files in the many shapes that shops export, read as Products."""

@@ -1,0 +1,1 @@
+"""The commands of `trainer`, by what they work on."""

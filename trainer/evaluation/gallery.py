@@ -1,0 +1,99 @@
+"""The catalog as the gallery of an evaluation, embedded by MOON and by the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from app.encoder import Embedder, Vectors
+from app.images import read_image
+from app.moon.boxes import usable_box
+from app.schema import Box, Query
+from app.settings import Settings
+from trainer.data.home import HomeSet
+from trainer.evaluation.baselines import BM25, RawVision
+from trainer.evaluation.metrics import Rankings, rank
+
+Track = Callable[[Sequence[Any], str], Iterable[Any]]
+"""Passes batches through while showing their progress under a title."""
+
+
+def silently(batches: Sequence[Any], title: str) -> Iterable[Any]:
+    """Shows nothing."""
+    return batches
+
+
+class Gallery:
+    """All products with all their fields and pictures, and rankings of them by each system.
+
+    Rankings hold rows of ``home.products``. ``vision`` is None for models whose tower has no pooled output.
+    """
+
+    def __init__(
+        self,
+        home: HomeSet,
+        embedder: Embedder,
+        vision: RawVision | None,
+        settings: Settings,
+        track: Track = silently,
+    ) -> None:
+        self.home, self.embedder, self.vision, self.settings, self.track = home, embedder, vision, settings, track
+        self.products = [item.product for item in home.products]
+        self.rows = {product.id: row for row, product in enumerate(self.products)}
+        self.bm25 = BM25(self.products)
+        vectors, pictures = [], []
+        for batch in track(batches(self.products, settings.batch_size), "catalog"):
+            images = [[self.read(path) for path in product.images] for product in batch]
+            vectors.append(embedder.embed_products(batch, images))
+            if vision:
+                pictures.append(vision.embed([image for own in images for image in own]))
+        self._vectors = np.concatenate(vectors)
+        self._pictures = np.concatenate(pictures) if pictures else None
+        self._owners = [row for row, product in enumerate(self.products) for _ in product.images]
+
+    def read(self, path: str) -> Image:
+        """A picture of the set, decoded like any picture of a catalog."""
+        location = str(self.home.root / path)
+        limits = {"max_bytes": self.settings.max_image_bytes, "max_pixels": self.settings.max_image_pixels}
+        return read_image(location, **limits)[1]
+
+    def embed(self, queries: Sequence[Query], title: str) -> tuple[Vectors, list[Box | None]]:
+        """Vectors of queries, and the core product boxes that were used, by the product's own path."""
+        vectors, boxes = [], []
+        for batch in self.track(batches(queries, self.settings.batch_size), title):
+            found, used = self.embedder.embed_queries(batch)
+            vectors.append(found)
+            boxes += used
+        return np.concatenate(vectors), boxes
+
+    def by_moon(self, queries: Sequence[Query], title: str) -> Rankings:
+        return self.nearest(self.embed(queries, title)[0])
+
+    def nearest(self, vectors: Vectors) -> Rankings:
+        """Products by similarity to MOON vectors (queries, dimensions)."""
+        return rank(vectors @ self._vectors.T)
+
+    def by_vision(self, images: Sequence[Image]) -> Rankings | None:
+        """Products by their nearest picture; None without the raw vision baseline."""
+        if self.vision is None or self._pictures is None:
+            return None
+        return self.vision.nearest(self.vision.embed(images), self._pictures, self._owners)
+
+
+def whole(image: Image) -> Query:
+    """A photo whose box is all of it, so that nothing is cropped."""
+    return Query(image=image, box=(0.0, 0.0, float(image.width), float(image.height)))
+
+
+def crop(image: Image, box: Box) -> Image:
+    """The part of a photo that the embedder crops for a shopper's box."""
+    used = usable_box(box, *image.size)
+    return image if used is None else image.crop((round(used[0]), round(used[1]), round(used[2]), round(used[3])))
+
+
+def batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """``items`` in runs of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,183 @@
+"""The tasks of the home-goods evaluation: what is asked, what counts as right, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from app.moon.boxes import iou, usable_box
+from app.schema import Box, Query
+from trainer.data.home import PHOTO_SIZE, Photo
+from trainer.evaluation.baselines import centre_box
+from trainer.evaluation.gallery import Gallery, crop, whole
+from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, ndcg, recall
+
+MOON, VISION, LEXICAL, CENTRE = "MOON", "raw vision", "BM25", "centre box"
+RIGHT_MODEL, RIGHT_SKU = "same model", "exact SKU"
+LOCALISED = ("localized name", "localized colour+name")
+TEXT_TYPES = ("name", "colour+name", "material+kind", "synonym", "colour+synonym", "use case")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: a metric of one query set, for every system that can answer it."""
+
+    section: str
+    query: str
+    metric: str
+    n: int
+    scores: dict[str, Score]
+
+
+class Scorer:
+    """Collects rows; intervals are resampled over queries with one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rows: list[Row] = []
+
+    def add(self, section: str, query: str, metric: str, values: dict[str, NDArray[np.float64]]) -> None:
+        """Per-query values (queries,) by system become one row."""
+        scores = {system: bootstrap(own, self.seed) for system, own in values.items()}
+        self.rows.append(Row(section, query, metric, len(next(iter(values.values()))), scores))
+
+    def recalls(
+        self,
+        section: str,
+        query: str,
+        what: str,
+        k: int,
+        rankings: dict[str, Rankings | None],
+        relevant: Sequence[Collection[int]],
+    ) -> None:
+        """R@k of every system that gave a ranking; ``what`` says what counts as right."""
+        given = {system: recall(own, relevant, k) for system, own in rankings.items() if own is not None}
+        self.add(section, query, f"{what} R@{k}" if what else f"R@{k}", given)
+
+
+def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
+    """Customer photos of held-out designs: by the model's own detector, by the true box, and without a crop.
+
+    Also how well the detector's box fits the true one, and photo + title.
+    """
+    photos = [photo for photo in gallery.home.photos if photo.split == "test"]
+    images = [gallery.read(photo.path) for photo in photos]
+    titles = [gallery.products[gallery.rows[photo.product_id]].title for photo in photos]
+    models = [_same_model(gallery, photo) for photo in photos]
+    skus = [{gallery.rows[photo.product_id]} for photo in photos]
+    vectors, found = gallery.embed([Query(image=image) for image in images], "photos, own detector")
+    boxed = [Query(image=image, box=photo.box) for image, photo in zip(images, photos, strict=True)]
+    uncropped = gallery.by_vision(images)
+    rankings: dict[str, dict[str, Rankings | None]] = {
+        "whole photo, box by the model's detector": {MOON: gallery.nearest(vectors), VISION: uncropped},
+        "whole photo and true box": {
+            MOON: gallery.by_moon(boxed, "photos, true box"),
+            VISION: gallery.by_vision([crop(image, photo.box) for image, photo in zip(images, photos, strict=True)]),
+        },
+        "whole photo, no crop": {
+            MOON: gallery.by_moon([whole(image) for image in images], "photos, no crop"),
+            VISION: uncropped,
+        },
+    }
+    section = "customer photo"
+    for query, answers in rankings.items():
+        scorer.recalls(section, query, RIGHT_MODEL, 1, answers, models)
+        scorer.recalls(section, query, RIGHT_MODEL, 10, answers, models)
+        scorer.recalls(section, query, RIGHT_SKU, 1, answers, skus)
+    _box_row(gallery, scorer, photos, found)
+    items = [Query(text=title, image=image) for title, image in zip(titles, images, strict=True)]
+    answers = {MOON: gallery.by_moon(items, "photo + title"), VISION: uncropped, LEXICAL: gallery.bm25.rank(titles)}
+    scorer.recalls("item query", "whole photo + title", RIGHT_MODEL, 1, answers, models)
+    scorer.recalls("item query", "whole photo + title", RIGHT_SKU, 1, answers, skus)
+
+
+def _same_model(gallery: Gallery, photo: Photo) -> set[int]:
+    return {row for row, product in enumerate(gallery.products) if (product.group_id or product.id) == photo.group_id}
+
+
+def _box_row(gallery: Gallery, scorer: Scorer, photos: Sequence[Photo], found: Sequence[Box | None]) -> None:
+    """Boxes as they are cropped, padding included; no box stands for the whole photo."""
+    training = [photo.box for photo in gallery.home.photos if photo.split == "train" and not photo.shows_test_model]
+    middle = centre_box(training, PHOTO_SIZE, PHOTO_SIZE)
+    true = [_cropped(photo.box) for photo in photos]
+    values = {MOON: _ious([box or _cropped(None) for box in found], true)}
+    values[CENTRE] = _ious([_cropped(middle)] * len(photos), true)
+    scorer.add("core product", "box by the model's detector", "mean IoU with true box", values)
+
+
+def _cropped(box: Box | None) -> Box:
+    return (box and usable_box(box, PHOTO_SIZE, PHOTO_SIZE)) or (0.0, 0.0, float(PHOTO_SIZE), float(PHOTO_SIZE))
+
+
+def _ious(found: Sequence[Box], true: Sequence[Box]) -> NDArray[np.float64]:
+    return iou(torch.tensor(found), torch.tensor(true)).numpy().astype(np.float64)
+
+
+def text_rows(gallery: Gallery, scorer: Scorer) -> None:
+    """Text queries by type and language; any product that the query may mean is right."""
+    table = gallery.home.queries
+    texts = table["text"].to_list()
+    relevant = [{gallery.rows[key] for key in keys} for keys in table["relevant_product_ids"]]
+    moon = gallery.by_moon([Query(text=text) for text in texts], "text queries")
+    lexical = gallery.bm25.rank(texts)
+    for query, chosen in _text_sets(table):
+        if chosen:
+            answers: dict[str, Rankings | None] = {MOON: moon[chosen], LEXICAL: lexical[chosen]}
+            wanted = [relevant[row] for row in chosen]
+            scorer.recalls("text", query, "", DEPTH, answers, wanted)
+            graded = {system: ndcg(own, wanted) for system, own in answers.items() if own is not None}
+            scorer.add("text", query, f"nDCG@{DEPTH}", graded)
+
+
+def _text_sets(table: pl.DataFrame) -> Iterator[tuple[str, list[int]]]:
+    """Query sets and their rows of the table; where training held some of a type, seen and unseen apart."""
+    table = table.with_row_index("row")
+    for kind in TEXT_TYPES:
+        own = table.filter(type=kind)
+        if own["seen_in_training"].any():
+            for seen, note in ((True, "seen in training"), (False, "never seen")):
+                yield f"en {kind}, {note}", own.filter(seen_in_training=seen)["row"].to_list()
+        else:
+            yield f"en {kind}", own["row"].to_list()
+    for kind in LOCALISED:
+        localised = table.filter(type=kind).sort("lang", "row")
+        for (lang,), own in localised.group_by("lang", maintain_order=True):
+            yield f"{lang} {kind.removeprefix('localized ')}", own["row"].to_list()
+
+
+def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
+    """A photo and a wish for another colour: right is the SKU wished for; the SKU in the photo ignores the words."""
+    table = pl.read_parquet(gallery.home.root / "mixed_queries.parquet")
+    texts, boxes = table["text"].to_list(), [_box(sides) for sides in table["box"]]
+    photos = [gallery.read(path) for path in table["photo"]]
+    relevant, ignored = (
+        [{gallery.rows[key] for key in keys} for keys in table[column]]
+        for column in ("relevant_product_ids", "wrong_if_top")
+    )
+    joint = [Query(text, image, box) for text, image, box in zip(texts, photos, boxes, strict=True)]
+    seen = gallery.by_vision([crop(image, box) for image, box in zip(photos, boxes, strict=True)])
+    lexical = gallery.bm25.rank(texts)
+    alone = [Query(image=query.image, box=query.box) for query in joint]
+    rankings: dict[str, dict[str, Rankings | None]] = {
+        "photo, true box and text": {MOON: gallery.by_moon(joint, "mixed queries")},
+        "photo and true box alone": {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},
+        "text alone": {
+            MOON: gallery.by_moon([Query(text=text) for text in texts], "mixed queries, text alone"),
+            LEXICAL: lexical,
+        },
+    }
+    for query, answers in rankings.items():
+        scorer.recalls("photo + text", query, RIGHT_SKU, 1, answers, relevant)
+    for query, answers in rankings.items():
+        tops = {system: recall(own, ignored, 1) for system, own in answers.items() if own is not None}
+        scorer.add("photo + text", query, "photo's own SKU on top (wrong)", tops)
+
+
+def _box(sides: Sequence[float]) -> Box:
+    x0, y0, x1, y1 = map(float, sides)
+    return x0, y0, x1, y1
