@@ -130,7 +130,7 @@ class Corpus:
 
     @cached_property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """``positive``, ``negative`` (-1: none), ``modalities``, ``weight``, ``split`` of every record, each (records,).
+        """``positive``, ``negative`` (-1: none), ``modalities``, ``weight`` and ``split``, each of shape (records,).
 
         ``modalities`` are bits in the order of MODALITIES, ``split`` is the place in SPLITS.
         """
