@@ -2,9 +2,9 @@
 
     out(x) = sum_{n <= N-2} G_n(x) f_n(x) + G_{N-1}(x) f_{N-1}(x_category) + G_N(x) f_N(x_attribute)
 
-Our decisions: logits of experts that may not see a token are -inf before the softmax, so each token's weights sum to
-1; top-k picks among free experts only; experts start as copies of the pretrained FFN and the router at 0, so that an
-upcycled model computes exactly what its base computed.
+Our decisions: experts that may not see a token are left out of its softmax, so each token's weights sum to 1; top-k
+picks among free experts only; padding has no expert and counts in no statistic; experts start as copies of the
+pretrained FFN and the router at 0, so that an upcycled model computes on real tokens exactly what its base computed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,15 @@ from app.moon.segments import TokenType
 
 
 class GuidedExperts(nn.Module, ABC):
-    """Takes the place of a decoder layer's FFN. Subclasses say what an expert is."""
+    """Takes the place of a decoder layer's FFN. Subclasses say what an expert is.
+
+    ``balance_scale`` multiplies the load-balancing loss of the next calls. A training loss that calls the model several
+    times per optimiser step (columns, chunks, gradient accumulation) sets it to one over their number, so that the step
+    balances the mean of its calls. Under reentrant checkpointing it has to keep its value until the backward pass.
+    """
 
     token_types: Tensor | None
+    balance_scale: float
 
     def __init__(self, config: MoonConfig, width: int) -> None:
         super().__init__()
@@ -33,9 +39,10 @@ class GuidedExperts(nn.Module, ABC):
         self.router = nn.Linear(width, config.experts, bias=False)
         nn.init.zeros_(self.router.weight)
         self.token_types = None
+        self.balance_scale = 1.0
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Hidden states (batch, tokens, width) to the weighted sum of each token's experts, same shape.
+        """Hidden states (batch, tokens, width) to the weighted sum of each token's experts, same shape; 0 on padding.
 
         ``token_types`` (batch, tokens) is set by the layer in the very call it belongs to.
         """
@@ -43,30 +50,37 @@ class GuidedExperts(nn.Module, ABC):
         types = self.token_types
         types = flat.new_zeros(len(flat), dtype=torch.long) if types is None else types.reshape(-1)
         weights = self.route(flat, types)
-        return self.mix(flat, weights).reshape(hidden.shape)
-
-    def allowed(self, types: Tensor) -> Tensor:
-        """Boolean (tokens, experts): free experts see all, a reserved one only its own segment."""
-        free = torch.ones(len(types), self.config.experts - 2, dtype=torch.bool, device=types.device)
-        reserved = torch.stack([types == TokenType.CATEGORY, types == TokenType.ATTRIBUTE], dim=1)
-        return torch.cat([free, reserved], dim=1)
+        rows = (types != TokenType.PADDING).nonzero().squeeze(1)
+        if len(rows) == len(flat):
+            return self.mix(flat, weights).reshape(hidden.shape)
+        mixed = self.mix(flat[rows], weights[rows])
+        return mixed.new_zeros(flat.shape).index_copy(0, rows, mixed).reshape(hidden.shape)
 
     def route(self, flat: Tensor, types: Tensor) -> Tensor:
-        """Weight of every expert on every token, shape (tokens, experts); exactly 0 where an expert is not used."""
+        """Weight of every expert on every token, shape (tokens, experts); in training, adds the load-balancing loss."""
         logits = self.router(flat).float()
-        free = self.config.experts - 2
-        kept = self.allowed(types)
-        if self.config.top_k < free:
-            best = logits[:, :free].topk(self.config.top_k, dim=1).indices
-            kept = kept.clone()
-            kept[:, :free] = torch.zeros_like(kept[:, :free]).scatter(1, best, True)
         if self.training and self.config.balance > 0 and torch.is_grad_enabled():
-            logits = _AddLossGradient.apply(logits, self.config.balance * _balance(logits[:, :free], kept[:, :free]))
-        if self.config.renormalise:
-            weights = logits.masked_fill(~kept, -torch.inf).softmax(dim=1)
-        else:
-            weights = logits.softmax(dim=1).masked_fill(~kept, 0.0)
-        return weights.to(flat.dtype)
+            free = self.config.experts - 2
+            loss = _balance(logits[:, :free], self.used(logits, types)[:, :free])
+            logits = _AddLossGradient.apply(logits, loss, self.config.balance * self.balance_scale)
+        return self.weigh(logits, types).to(flat.dtype)
+
+    def used(self, logits: Tensor, types: Tensor) -> Tensor:
+        """Boolean (tokens, experts): the top-k free experts of a token and the one that is reserved for its type."""
+        real, free = types != TokenType.PADDING, logits[:, : self.config.experts - 2]
+        best = torch.zeros_like(free, dtype=torch.bool).scatter(1, free.topk(self.config.top_k, dim=1).indices, True)
+        reserved = torch.stack([types == TokenType.CATEGORY, types == TokenType.ATTRIBUTE], dim=1)
+        return torch.cat([best & real[:, None], reserved], dim=1)
+
+    def weigh(self, logits: Tensor, types: Tensor) -> Tensor:
+        """Router logits (tokens, experts) and token types (tokens,) to weights (tokens, experts).
+
+        In single precision or better, and exactly 0 where an expert is not used; padding has the weight 0 everywhere.
+        """
+        logits, used = logits.float(), self.used(logits, types)
+        if self.config.renormalise:  # not -inf: a row of nothing else, as padding has, would be NaN
+            logits = logits.masked_fill(~used, torch.finfo(logits.dtype).min)
+        return logits.softmax(dim=1).masked_fill(~used, 0.0)
 
     @abstractmethod
     def mix(self, flat: Tensor, weights: Tensor) -> Tensor:
@@ -137,26 +151,31 @@ class _Updates(nn.Module):
 
 
 class _AddLossGradient(torch.autograd.Function):
-    """Identity on ``logits`` whose backward also sends gradient 1 into ``loss``.
+    """Identity on ``logits`` whose backward also sends ``coefficient`` as gradient into ``loss``.
 
     The load-balancing loss is thereby added to whatever loss is trained, also when the layer is recomputed under
     gradient checkpointing, without being collected anywhere.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, loss: Tensor) -> Tensor:
-        ctx.one = torch.ones_like(loss)
+    def forward(ctx: Any, logits: Tensor, loss: Tensor, coefficient: float) -> Tensor:
+        ctx.gradient = torch.full_like(loss, coefficient)
         return logits.view_as(logits)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient, ctx.one
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradient, ctx.gradient, None
 
 
-def _balance(logits: Tensor, kept: Tensor) -> Tensor:
-    """Switch-style balance of the free experts: N * sum(share of tokens * mean probability); 1 when even."""
-    share = kept.float().mean(dim=0) / kept.float().sum(dim=1).mean()
-    return logits.shape[1] * (share * logits.softmax(dim=1).mean(dim=0)).sum()
+def _balance(logits: Tensor, used: Tensor) -> Tensor:
+    """Switch-style balance of the free experts: N * sum(share of tokens * mean probability); 1 when even.
+
+    Over the rows of real tokens, which are those that use an expert.
+    """
+    real = used.any(dim=1, keepdim=True)
+    share = used.sum(dim=0) / used.sum().clamp(min=1)
+    mean = logits.softmax(dim=1).masked_fill(~real, 0.0).sum(dim=0) / real.sum().clamp(min=1)
+    return logits.shape[1] * (share * mean).sum()
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:

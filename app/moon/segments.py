@@ -17,8 +17,9 @@ from app.errors import ModelError
 
 
 class TokenType(IntEnum):
-    """0: visual, title and the rest; 1: category; 2: attribute (paper, section 3)."""
+    """0: visual, title and the rest; 1: category; 2: attribute (paper, section 3). Padding is ours."""
 
+    PADDING = -1
     OTHER = 0
     CATEGORY = 1
     ATTRIBUTE = 2
@@ -85,10 +86,11 @@ class Markers:
         depth = (input_ids == opening).cumsum(-1) - (input_ids == closing).cumsum(-1)
         return (depth > 0) & (input_ids != opening)
 
-    def types(self, input_ids: Tensor) -> Tensor:
-        """:class:`TokenType` of every token, shape (batch, tokens)."""
+    def types(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """:class:`TokenType` of every token, shape (batch, tokens); without a mask no token is padding."""
         category, attribute = (self.inside(input_ids, SEGMENTS.index(name)) for name in ("category", "attribute"))
-        return category.long() * TokenType.CATEGORY + attribute.long() * TokenType.ATTRIBUTE
+        types = category.long() * TokenType.CATEGORY + attribute.long() * TokenType.ATTRIBUTE
+        return types if attention_mask is None else types.masked_fill(attention_mask == 0, TokenType.PADDING)
 
     def parts(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Boolean (batch, tokens, 4): visual, title, category, attribute tokens."""

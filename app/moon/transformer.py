@@ -151,7 +151,7 @@ class MoonTransformer(Transformer):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Adds ``token_embeddings`` (batch, tokens, width); mean pooling turns ``attention_mask`` into the content."""
-        self._token_types = self.markers.types(features["input_ids"])
+        self._token_types = self.markers.types(features["input_ids"], features.get("attention_mask"))
         try:
             features = super().forward(features, **kwargs)
             if self.moon.skip:

@@ -9,11 +9,13 @@ import pytest
 import torch
 from tiny_models import picture, stir, upcycle
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel
 
 from app.moon.config import MoonConfig
 from app.moon.experts import FullExperts, GuidedExperts, LowRankExperts, decoder_layers
 from app.moon.prompt import label_text, model_input, product_text, query_text
+from app.moon.segments import TokenType
 from app.moon.transformer import MoonTransformer
 from app.schema import Product
 
@@ -78,8 +80,10 @@ def expected_rows(module: MoonTransformer, ids: Tensor, segment: str) -> list[in
     return rows
 
 
-def seen_rows(module: MoonTransformer, inputs: list[dict[str, Any]]) -> tuple[Tensor, dict[int, Tensor], Tensor]:
-    """Hidden states into the first layer's experts, the rows each expert received, and the token ids."""
+def seen_rows(
+    module: MoonTransformer, inputs: list[dict[str, Any]]
+) -> tuple[Tensor, dict[int, Tensor], Tensor, Tensor]:
+    """Hidden states into the first layer's experts, the rows each expert received, the token ids, the real tokens."""
     experts, seen, hidden = first_experts(module), {}, []
     hooks = [experts.register_forward_pre_hook(lambda _, args: hidden.append(args[0].flatten(0, 1)))]
     if isinstance(experts, FullExperts):
@@ -88,24 +92,25 @@ def seen_rows(module: MoonTransformer, inputs: list[dict[str, Any]]) -> tuple[Te
     else:
         hooks.append(experts.gate.register_forward_pre_hook(lambda _, args: seen.update({args[0]: args[1]})))
     batch = module.tokens(inputs)
-    ids = batch["input_ids"]
+    ids, real = batch["input_ids"], batch["attention_mask"].bool().flatten()
     with torch.inference_mode():
         module(batch)
     for hook in hooks:
         hook.remove()
-    return hidden[0], seen, ids
+    return hidden[0], seen, ids, real
 
 
 @RANKS
-def test_reserved_experts_receive_exactly_their_segment_and_free_experts_everything(base: Path, rank: int | None):
+def test_reserved_experts_receive_exactly_their_segment_and_free_experts_every_real_token(base: Path, rank: int | None):
     module = stir(upcycle(base, expert_rank=rank))
-    hidden, seen, ids = seen_rows(module, INPUTS)
+    hidden, seen, ids, real = seen_rows(module, INPUTS)
+    assert not real.all()
     category, attribute = (expected_rows(module, ids, name) for name in ("category", "attribute"))
     assert category
     assert attribute
     assert set(seen) == {0, 1, 2, 3}
     for free in (0, 1):
-        assert torch.equal(seen[free], hidden)
+        assert torch.equal(seen[free], hidden[real])
     assert torch.equal(seen[2], hidden[category])
     assert torch.equal(seen[3], hidden[attribute])
 
@@ -113,10 +118,41 @@ def test_reserved_experts_receive_exactly_their_segment_and_free_experts_everyth
 @RANKS
 def test_top_k_picks_among_free_experts_only(fast_base: Path, rank: int | None):
     module = stir(upcycle(fast_base, expert_rank=rank, experts=5, top_k=1))
-    hidden, seen, ids = seen_rows(module, INPUTS)
-    assert sum(len(seen[n]) for n in range(3) if n in seen) == len(hidden)
+    hidden, seen, ids, real = seen_rows(module, INPUTS)
+    assert sum(len(seen[n]) for n in range(3) if n in seen) == real.sum()
+    assert all(len(rows) < real.sum() for rows in seen.values())
     assert torch.equal(seen[3], hidden[expected_rows(module, ids, "category")])
     assert torch.equal(seen[4], hidden[expected_rows(module, ids, "attribute")])
+
+
+@RANKS
+def test_every_expert_computes_exactly_the_rows_that_are_routed_to_it(fast_base: Path, rank: int | None):
+    module = stir(upcycle(fast_base, expert_rank=rank, experts=6, top_k=2))
+    hidden, seen, ids, real = seen_rows(module, INPUTS)
+    types = module.markers.types(ids).flatten().masked_fill(~real, TokenType.PADDING)
+    with torch.inference_mode():
+        weights = first_experts(module).route(hidden, types)
+    computed = [len(seen[n]) if n in seen else 0 for n in range(6)]
+    assert computed == (weights > 0).sum(0).tolist()
+    assert sum(computed[:4]) == 2 * real.sum()
+
+
+@RANKS
+@ATTENTION
+def test_real_tokens_do_not_depend_on_padding(base: Path, rank: int | None, attention: str):
+    module = stir(upcycle(base, expert_rank=rank, attention=attention))
+    short = model_input([], query_text("green lamp"))
+    with torch.inference_mode():
+        alone, mask = outputs(module, [short])
+        padded, mask_beside_long = outputs(module, [short, model_input([], CHAIR)])
+    assert not mask_beside_long[0].all()
+    torch.testing.assert_close(padded[0][mask_beside_long[0]], alone[0][mask[0]], atol=1e-5, rtol=0)
+
+
+def test_a_call_without_a_mask_has_no_padding(fast_base: Path):
+    module = upcycle(fast_base)
+    types = module.markers.types(module.tokens(INPUTS)["input_ids"])
+    assert (types >= 0).all()
 
 
 def experts_of(width: int = 8, **config: Any) -> FullExperts:
@@ -136,6 +172,26 @@ def test_weights_of_every_token_sum_to_one_and_inactive_experts_weigh_nothing(to
     assert (weights[:, 3] > 0).tolist() == (TYPES == 1).tolist()
     assert (weights[:, 4] > 0).tolist() == (TYPES == 2).tolist()
     assert ((weights[:, :3] > 0).sum(1) == top_k).all()
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+def test_padding_gets_nothing_and_gives_no_gradient(renormalise: bool):
+    experts = experts_of(experts=5, top_k=2, balance=0.3, renormalise=renormalise).train()
+    experts.token_types = torch.tensor([[0, 1, -1], [2, -1, -1]])
+    hidden = torch.randn(2, 3, 8, requires_grad=True)
+    out = experts(hidden)
+    out.sum().backward()
+    padding = experts.token_types == TokenType.PADDING
+    assert (out[padding] == 0).all()
+    assert (out[~padding] != 0).any(1).all()
+    assert (hidden.grad[padding] == 0).all()
+    assert torch.isfinite(hidden.grad).all()
+    assert torch.isfinite(experts.router.weight.grad).all()
+
+
+def test_weights_follow_from_router_logits_and_types():
+    experts, x = experts_of(experts=5, top_k=2), torch.randn(6, 8)
+    assert torch.equal(experts.weigh(experts.router(x), TYPES), experts.route(x, TYPES))
 
 
 def test_literal_form_keeps_the_full_softmax_and_drops_inactive_experts():
@@ -194,9 +250,9 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(base: Path, r
             torch.testing.assert_close(gradients_again[name], gradients[name], atol=1e-6, rtol=1e-4, msg=name)
 
 
-def router_gradient(experts: GuidedExperts, x: Tensor) -> Tensor:
+def router_gradient(experts: GuidedExperts, x: Tensor, types: Tensor = TYPES) -> Tensor:
     experts.zero_grad()
-    (experts.route(x, TYPES).sum() * 0).backward()
+    (experts.route(x, types).sum() * 0).backward()
     gradient = experts.router.weight.grad
     return torch.zeros_like(experts.router.weight) if gradient is None else gradient.clone()
 
@@ -210,6 +266,41 @@ def test_load_balancing_gradient_is_that_of_the_published_loss():
     (0.3 * 3 * (share * logits.softmax(1).mean(0)).sum()).backward()
     assert found.abs().sum() > 0
     torch.testing.assert_close(found, weight.grad)
+
+
+def test_load_balancing_leaves_padding_out():
+    experts, x = experts_of(experts=5, top_k=1, balance=0.3).train(), torch.randn(6, 8)
+    padded = torch.cat([TYPES, torch.full((4,), TokenType.PADDING)])
+    found = router_gradient(experts, torch.cat([x, torch.randn(4, 8)]), padded)
+    torch.testing.assert_close(found, router_gradient(experts, x))
+
+
+def test_load_balancing_of_padding_alone_is_nothing():
+    experts = experts_of(balance=0.3).train()
+    padding = torch.full((6,), TokenType.PADDING)
+    assert (router_gradient(experts, torch.randn(6, 8), padding) == 0).all()
+
+
+def test_calls_at_half_scale_balance_their_mean():
+    experts, first, second = experts_of(experts=5, top_k=1, balance=0.3).train(), torch.randn(6, 8), torch.randn(6, 8)
+    whole = router_gradient(experts, first) + router_gradient(experts, second)
+    experts.balance_scale = 0.5
+    halves = router_gradient(experts, first) + router_gradient(experts, second)
+    torch.testing.assert_close(halves, whole / 2)
+
+
+def test_the_scale_of_a_checkpointed_call_is_the_one_it_was_called_with():
+    def step(checkpointing: bool, scale: float) -> Tensor:
+        experts = experts_of(experts=5, top_k=1, balance=0.3).train()
+        experts.balance_scale = scale
+        x = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        out = checkpoint(experts, x, use_reentrant=False) if checkpointing else experts(x)
+        experts.balance_scale = 1.0
+        (out.sum() * 0).backward()
+        return experts.router.weight.grad
+
+    assert torch.equal(step(True, 0.5), step(False, 0.5))
+    assert not torch.equal(step(True, 0.5), step(False, 1.0))
 
 
 @pytest.mark.parametrize(("training", "balance"), [(False, 0.3), (True, 0.0)])
