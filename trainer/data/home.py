@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from app.schema import Box, Product
-from trainer.data.views import View, loose_crop, padded, reframed
 
 DEV_SHARE = 0.12
 PHOTO_SIZE = 320
-VIEW_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,6 @@ class Photo:
     split: str
     box: Box
     shows_test_model: bool
-
-    @property
-    def whole(self) -> View:
-        return View(self.path)
-
-    @property
-    def boxed(self) -> View:
-        return View(self.path, padded(self.box, 0.05, PHOTO_SIZE, PHOTO_SIZE))
-
-    def variants(self) -> tuple[list[View], list[View]]:
-        """Training views, always the same: two reframed photos, and two crops as an imperfect detector makes them."""
-        rng = random.Random(f"{VIEW_SEED}:{self.path}")  # noqa: S311
-        frames = [View(self.path, reframed(self.box, PHOTO_SIZE, PHOTO_SIZE, rng)) for _ in range(2)]
-        crops = [View(self.path, loose_crop(self.box, PHOTO_SIZE, PHOTO_SIZE, rng)) for _ in range(2)]
-        return frames, crops
 
 
 def split_of(group_id: str, split: str) -> str:

@@ -1,20 +1,44 @@
-"""What a training run depends on; free of heavy imports, so that the command line can show its defaults."""
+"""What a training run is asked for; free of heavy imports, so that the command line can show its defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Objective = Literal["infonce", "circle"]
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Everything a run depends on, saved beside its result. Steps are batches of triplets."""
+    """The wishes of whoever starts a run; what is None is derived (see :mod:`trainer.training.plan`) and logged.
 
+    ``batch`` counts triplets per process and step, ``mini_batch`` is the size of the gradient-cached parts of it,
+    ``mixture`` weighs image, text and image+text queries (paper: 12 : 3 : 2), ``past_batches`` is the k of the temporal
+    negatives, ``lora_rank`` 0 stands for full fine-tuning, ``sibling_share`` is how often the hard negative is another
+    SKU of the positive's model instead of another product of its category.
+    """
+
+    preset: str = "starter"
+    model: str | None = None
+    steps: int | None = None
+    epochs: float = 1.0
+    batch: int | None = None
+    mini_batch: int | None = None
+    lr: float | None = None
+    lora_rank: int | None = None
+    train_tower: bool = False
+    precision: Precision = "auto"
+    gradient_checkpointing: bool | None = None
+    objective: Objective = "infonce"
+    past_batches: int = 2
+    spatial: bool = True
+    mixture: str = "12:3:2"
+    sibling_share: float = 0.0
+    mined: Path | None = None
+    boxes: Path | None = None
+    dims: str = ""
+    validate_every: int | None = None
+    workers: int | None = None
     seed: int = 0
-    box_steps: int = 500
-    skip_steps: int = 600
-    skip_batch: int = 96
-    skip_lr: float = 6e-4
-    steps: int = 160
-    batch: int = 32
-    lr: float = 2e-4
-    validate_every: int = 40
