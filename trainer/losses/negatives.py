@@ -1,0 +1,61 @@
+"""What queries are compared with: the documents of the step on all ranks and of past batches, and false negatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank, get_world_size
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Positives and hard negatives: M of this step, with gradient, then R of past batches, without.
+
+    ``current`` (M, width) · ``past`` (R, width) · ``keys`` (M + R, K) · ``first``: the row at which this rank's own
+    documents begin, its B positives followed by its B hard negatives.
+    """
+
+    current: Tensor
+    past: Tensor
+    keys: Tensor
+    first: int
+
+    def similarities(self, queries: Tensor, width: int) -> Tensor:
+        """Cosine of queries (b, d) and documents, both cut to ``width``, shape (b, M + R), in float32 or better."""
+        cut = _unit(queries, width)
+        return torch.cat([cut @ _unit(vectors, width).T for vectors in (self.current, self.past)], dim=1)
+
+
+def _unit(vectors: Tensor, width: int) -> Tensor:
+    exact = torch.promote_types(vectors.dtype, torch.float32)
+    return functional.normalize(vectors[:, :width].to(exact), dim=1)
+
+
+def gather(documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Spatial negatives (paper): this rank's (n, width) and (n, K) become those of all ranks, in the ranks' order.
+
+    Gradients flow back to the rank a document came from and are summed there, so that averaging the gradient over
+    ranks, as DDP does, gives that of one process with the joined batch. Also returns the row where this rank begins.
+    """
+    if get_world_size() == 1:
+        return documents, keys, 0
+    return all_gather_with_grad(documents), all_gather(keys), get_rank() * len(documents)
+
+
+def share_a_key(queries: Tensor, documents: Tensor) -> Tensor:
+    """Boolean (B, N): whether keys of a query (B, K) and of a document (N, K) have one in common; 0 is no key."""
+    vocabulary = queries.flatten().sort().values
+    absent = len(vocabulary)
+
+    def places(keys: Tensor) -> Tensor:
+        place = torch.searchsorted(vocabulary, keys.contiguous())
+        known = (vocabulary[place.clamp(max=absent - 1)] == keys) & (keys != 0)
+        return place.where(known, absent)
+
+    holders = torch.zeros(absent + 1, len(queries), device=queries.device)
+    holders[places(queries), torch.arange(len(queries), device=queries.device)[:, None]] = 1
+    holders[absent] = 0
+    return (functional.embedding_bag(places(documents), holders, mode="sum") > 0).T
