@@ -186,9 +186,10 @@ class MoonTransformer(Transformer):
         self, inputs: Sequence[Any], prompt: str | None = None, processing_kwargs: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
         """As the base class, but text cannot turn into any special token other than the segment markers."""
-        return super().preprocess([self._harmless(item) for item in inputs], prompt, processing_kwargs, **kwargs)
+        return super().preprocess([self.harmless(item) for item in inputs], prompt, processing_kwargs, **kwargs)
 
-    def _harmless(self, item: Any) -> Any:
+    def harmless(self, item: Any) -> Any:
+        """An input, or its text, without special tokens other than the segment markers."""
         if isinstance(item, str):
             return without(self.reserved, item)
         if isinstance(item, Mapping) and isinstance(item.get("text"), str):

@@ -40,7 +40,7 @@ class ExpertLoad:
             self._totals[layer] = self._totals[layer] + totals if layer in self._totals else totals
 
     def read(self) -> dict[str, list[float]]:
-        """Since the last reading: "other", "category", "attribute" to the mean weight per expert, the reserved two last.
+        """Since the last reading: "other", "category", "attribute" to the mean weight per expert, reserved ones last.
 
         A type without tokens is left out. Starts anew.
         """

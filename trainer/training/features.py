@@ -1,0 +1,131 @@
+"""Output of a frozen vision tower, computed once per view and kept.
+
+While the tower is frozen its output for a picture never changes, so training on a CPU reads it instead of running the
+tower again in every step (our decision; for the starter's small tower, whose output is small too).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image, Resampling
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from app.errors import BadInputError
+from app.moon.tower import EfficientNetLiteModel
+from trainer.data.views import View
+
+logger = logging.getLogger(__name__)
+
+SHARD_VIEWS = 1024
+"""New views that are waited for before they are written."""
+PICTURES = 4
+"""Pictures per call of the tower: more cost a CPU more time for fresh memory than they save."""
+
+Read = Callable[[str], Image]
+
+
+class TowerMaps:
+    """Feature maps of views, float16 in memory and in shards of safetensors below ``cache``.
+
+    ``grid`` pools the maps to the visual tokens that the tower hands on; None keeps them as they are.
+    """
+
+    def __init__(self, tower: EfficientNetLiteModel, read: Read, cache: Path, grid: int | None) -> None:
+        self._tower, self._read, self._grid = tower, read, grid
+        weights = torch.cat([p.detach().flatten()[:64].float().cpu() for p in tower.parameters()])
+        key = hashlib.blake2b(weights.numpy().tobytes() + str(grid).encode(), digest_size=8).hexdigest()
+        self._folder = cache / f"tower-{key}"
+        self._maps: dict[str, Tensor] = {}
+        self._new: list[str] = []
+        for shard in sorted(self._folder.glob("*.safetensors")):
+            with safe_open(shard, framework="pt") as stored:
+                maps = stored.get_tensor("maps")
+                self._maps.update(zip(json.loads(stored.metadata()["views"]), maps, strict=True))
+
+    def __call__(self, views: Sequence[View]) -> Tensor:
+        """Maps of these views in this order, float32 (views, channels, height, width).
+
+        Raises BadInputError for a picture that cannot be read.
+        """
+        names = [_name(view) for view in views]
+        missing = {name: view for name, view in zip(names, views, strict=True) if name not in self._maps}
+        for name, maps in zip(missing, self._compute(list(missing.values())), strict=True):
+            self._maps[name] = maps
+            self._new.append(name)
+        if len(self._new) >= SHARD_VIEWS:
+            self.save()
+        return torch.stack([self._maps[name] for name in names]).float()
+
+    def fill(self, views: Sequence[View]) -> list[str]:
+        """Compute all of these views, with progress in the log; returns what was wrong with those that were not."""
+        reasons = []
+        for start in range(0, len(views), 64):
+            part = views[start : start + 64]
+            try:
+                self(part)
+            except BadInputError:
+                for view in part:
+                    try:
+                        self([view])
+                    except BadInputError as error:
+                        reasons.append(str(error))
+            if start % 1024 == 0:
+                logger.info("tower features: %d of %d views", start, len(views))
+        self.save()
+        return reasons
+
+    def save(self) -> None:
+        """Write the views that are new since the last time as one more shard."""
+        if not self._new:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        shard = self._folder / f"{uuid.uuid4().hex}.safetensors"
+        temporary = shard.with_suffix(f".{os.getpid()}")
+        maps = torch.stack([self._maps[name] for name in self._new])
+        save_file({"maps": maps}, temporary, metadata={"views": json.dumps(self._new)})
+        temporary.replace(shard)
+        self._new = []
+
+    @torch.inference_mode()
+    def _compute(self, views: Sequence[View]) -> Iterator[Tensor]:
+        tower, size = self._tower.eval(), self._tower.config.image_size
+        with ThreadPoolExecutor(2) as pool:
+            pixels = list(pool.map(lambda view: _pixels(view.of(self._read(view.location)), size), views))
+        for start in range(0, len(pixels), PICTURES):
+            batch = torch.stack(pixels[start : start + PICTURES]).to(memory_format=torch.channels_last)
+            maps = tower.features(batch)
+            if self._grid is not None:
+                maps = functional.adaptive_avg_pool2d(maps, self._grid)
+            yield from maps.half().contiguous().clone()
+
+
+class MapTower(nn.Module):
+    """Takes the vision tower's place while it is frozen and is handed the tower's output instead of pixels."""
+
+    def forward(self, maps: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Pooled maps (pictures, channels, grid, grid) come back as ``last_hidden_state``."""
+        return BaseModelOutputWithPooling(last_hidden_state=maps)
+
+
+def _name(view: View) -> str:
+    return json.dumps(astuple(view))
+
+
+def _pixels(image: Image, size: int) -> Tensor:
+    data = torch.frombuffer(bytearray(image.resize((size, size), Resampling.BICUBIC).tobytes()), dtype=torch.uint8)
+    return data.view(size, size, 3).permute(2, 0, 1).float() / 127.5 - 1.0

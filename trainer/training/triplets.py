@@ -1,0 +1,223 @@
+"""Triplets of query, positive and hard negative, drawn from a corpus by number (paper, section 6).
+
+Draw number n of a seed is always the same triplet, whoever asks for it: a run that resumes, or another number of
+processes or workers, sees the same sequence (our decision).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.moon.prompt import attribute_text, category_text, label_text, query_text
+from app.moon.segments import mark
+from app.schema import Box
+from trainer.data.corpus import Corpus, StoredRecord
+from trainer.data.negatives import NegativePool
+from trainer.data.record import MODALITIES, Item, Modality, Picture
+from trainer.data.views import VARIANTS, View
+
+DROP_CATEGORY, DROP_ATTRIBUTES, DROP_TITLE, DROP_CROP = 0.3, 0.5, 0.1, 0.2
+"""How often fields are left out, so that no label becomes a shortcut (our decision)."""
+CROP_ALONE = 0.15
+SECOND_PICTURE = 0.25
+TRIES = 4
+"""Candidates of each kind before the search for a hard negative widens."""
+TYPING_ERROR, OTHER_ORDER = 0.1, 0.1
+
+FindBox = Callable[[Picture, str], Box | None]
+
+
+class MinedNegatives(Protocol):
+    """Hard negatives that a model found, see :mod:`trainer.data.mine`."""
+
+    def for_record(self, row: int) -> Sequence[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the model reads: views with a mirror flag each, then marked text."""
+
+    views: tuple[tuple[View, bool], ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Triplet:
+    """Inputs and the keys of query, positive and negative (see :mod:`trainer.data.keys`); ``record`` is its row."""
+
+    query: Input
+    positive: Input
+    negative: Input
+    keys: tuple[Sequence[int], Sequence[int], Sequence[int]]
+    record: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, typos."""
+
+    mixture: tuple[float, float, float] = (12.0, 3.0, 2.0)
+    sibling_share: float = 0.0
+    augment: bool = False
+    crops: bool = True
+
+
+class TripletSource:
+    """Draws triplets of the training records of a corpus; their items alone become random negatives."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        rows: NDArray[np.int64],
+        recipe: Recipe,
+        seed: int,
+        find_box: FindBox,
+        mined: MinedNegatives | None = None,
+    ) -> None:
+        self.corpus, self.recipe, self.seed = corpus, recipe, seed
+        self._find_box, self._mined = find_box, mined
+        columns = corpus.columns
+        bits, weights = columns["modalities"][rows], columns["weight"][rows]
+        self._pools = {
+            name: _Pool(rows[chosen], weights[chosen], seed)
+            for bit, name in enumerate(MODALITIES)
+            if (chosen := (bits >> bit & 1).astype(bool)).any()
+        }
+        own = np.concatenate([columns["positive"][rows], columns["negative"][rows]])
+        self.items = np.unique(own[own >= 0])
+        self._negatives = NegativePool(corpus, self.items)
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """Query modalities that the records and the mixture allow."""
+        return [name for name in self._pools if self.recipe.mixture[MODALITIES.index(name)] > 0]
+
+    def draw(self, number: int, attempt: int = 0) -> Triplet:
+        """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read."""
+        rng = random.Random(f"{self.seed}:{number}:{attempt}")  # noqa: S311
+        weights = [self.recipe.mixture[MODALITIES.index(name)] for name in self.modalities]
+        modality = rng.choices(self.modalities, weights)[0]
+        row = self._pools[modality].pick(number if attempt == 0 else rng.getrandbits(40), rng)
+        record = self.corpus.record(row)
+        positive = self.corpus.item(record.positive)
+        wanted = self.corpus.query_keys(record)
+        negative_row = self._negative(row, record, wanted, rng)
+        negative = self.corpus.item(negative_row)
+        labels = record.segment == "title"
+        category = positive.category if labels and rng.random() >= DROP_CATEGORY else ()
+        keys = (
+            wanted,
+            self.corpus.item_document_keys(record.positive, positive),
+            self.corpus.item_document_keys(negative_row, negative),
+        )
+        documents = [self._document(item, category, labels, rng) for item in (positive, negative)]
+        return Triplet(self._query(record, modality, rng), documents[0], documents[1], keys, row)
+
+    def _negative(self, row: int, record: StoredRecord, wanted: Sequence[int], rng: random.Random) -> int:
+        """A mined one, the hard negative of the data, or a candidate that the query cannot mean just as well."""
+        if self._mined is not None and (found := self._mined.for_record(row)):
+            return rng.choice(found)
+        if record.negative is not None:
+            return record.negative
+        right = {number for number in wanted if number}
+        candidate = record.positive
+        for candidate in self._candidates(record.positive, rng):
+            meanings = set(self.corpus.item_document_keys(candidate, self.corpus.item(candidate)))
+            if self._is_sibling(candidate, record.positive):
+                meanings.discard(int(self.corpus.item_keys["group"][candidate]))
+            if not right & meanings:
+                break
+        return candidate
+
+    def _candidates(self, positive: int, rng: random.Random) -> Iterator[int]:
+        """A sibling as often as asked for, then products of the category, then any."""
+        if rng.random() < self.recipe.sibling_share and (row := self._negatives.sibling(positive, rng)) is not None:
+            yield row
+        for _ in range(TRIES):
+            if (row := self._negatives.same_category(positive, rng)) is not None:
+                yield row
+        for _ in range(TRIES):
+            yield int(self.items[rng.randrange(len(self.items))])
+
+    def _is_sibling(self, row: int, other: int) -> bool:
+        group = self.corpus.item_keys["group"]
+        return bool(group[row]) and group[row] == group[other]
+
+    def _query(self, record: StoredRecord, modality: Modality, rng: random.Random) -> Input:
+        text = ""
+        if modality != "image":
+            words = record.text
+            if self.recipe.augment and modality == "text" and record.segment == "title":
+                words = noisy(words, rng)
+            text = query_text(words) if record.segment == "title" else label_text(record.text, record.segment)
+        if modality == "text" or record.picture is None:
+            return Input(text=text)
+        return Input(self._query_views(record.picture, record.text, rng), text)
+
+    def _query_views(self, picture: Picture, title: str, rng: random.Random) -> tuple[tuple[View, bool], ...]:
+        box = self._find_box(picture, title) if self.recipe.crops else None
+        mirror = self.recipe.augment and rng.random() < 0.5
+        whole = View(picture.location)
+        if box is None:
+            return ((whole, mirror),)
+        core = View(picture.location, box, "core")
+        if self.recipe.augment:
+            loose = [View(picture.location, box, "loose", variant) for variant in range(VARIANTS)]
+            frames = [View(picture.location, box, "frame", variant) for variant in range(VARIANTS)]
+            core, whole = rng.choice([core, *loose]), rng.choice([whole, whole, *frames])
+            if rng.random() < CROP_ALONE:
+                return ((core, mirror),)
+        return ((whole, mirror),) if rng.random() < DROP_CROP else ((whole, mirror), (core, mirror))
+
+    def _document(self, item: Item, category: Sequence[str], labels: bool, rng: random.Random) -> Input:
+        """An item's pictures and words. The category is the positive's for both (our decision: no shortcut)."""
+        count = min(len(item.pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
+        views: list[tuple[View, bool]] = []
+        for picture in rng.sample(item.pictures, count):
+            mirror = self.recipe.augment and rng.random() < 0.5
+            views.append((View(picture.location), mirror))
+            box = self._find_box(picture, item.title) if self.recipe.crops else None
+            if box is not None and rng.random() >= DROP_CROP:
+                views.append((View(picture.location, box, "core"), mirror))
+        text = "" if views and rng.random() < DROP_TITLE else mark("title", item.title)
+        text += category_text(category)
+        if labels and rng.random() >= DROP_ATTRIBUTES:
+            text += attribute_text(item.attributes)
+        return Input(tuple(views), text)
+
+
+class _Pool:
+    """Records of one query modality: each once per pass if they weigh the same, else by weight."""
+
+    def __init__(self, rows: NDArray[np.int64], weights: NDArray[np.float32], seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        uneven = len(weights) > 0 and not np.all(weights == weights[0])
+        self._heights = np.cumsum(weights, dtype=np.float64) if uneven else None
+        self._pass, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def pick(self, number: int, rng: random.Random) -> int:
+        if self._heights is not None:
+            return int(self._rows[np.searchsorted(self._heights, rng.random() * self._heights[-1], side="right")])
+        passed, place = divmod(number, len(self._rows))
+        if passed != self._pass:
+            self._pass, self._order = passed, np.random.default_rng((self._seed, passed)).permutation(len(self._rows))
+        return int(self._rows[self._order[place]])
+
+
+def noisy(text: str, rng: random.Random) -> str:
+    """Now and then a typing error or another order of words, as shoppers write."""
+    draw = rng.random()
+    if draw < TYPING_ERROR and len(text) > 4:
+        place = rng.randrange(1, len(text) - 1)
+        return text[:place] + text[place + 1 :]
+    if draw < TYPING_ERROR + OTHER_ORDER:
+        words = text.split()
+        rng.shuffle(words)
+        return " ".join(words)
+    return text
