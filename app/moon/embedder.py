@@ -76,6 +76,11 @@ class MoonEmbedder:
         with self._lock:
             return self._encode([model_input([], label_text(label, segment)) for label in labels])
 
+    def embed_inputs(self, inputs: Sequence[dict[str, Any]]) -> Vectors:
+        """Inputs as :mod:`app.moon.prompt` writes them, their crops chosen by the caller."""
+        with self._lock:
+            return self._encode(list(inputs))
+
     def _with_crops(self, pictures: list[Image], title: str) -> list[Image]:
         found = [None if has_plain_ground(image) else self._detector.detect([image], [title])[0] for image in pictures]
         return [part for image, box in zip(pictures, found, strict=True) for part in _beside_crop(image, box)]
@@ -117,7 +122,7 @@ def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
 
 def load_encoder(settings: Settings) -> MoonEmbedder:
     """The configured checkpoint on the configured device. Raises ModelError if it cannot be loaded."""
-    device, why = _device(settings.device)
+    device, why = choose_device(settings.device)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
     module = load_module(settings.model, dtype)
@@ -136,7 +141,8 @@ def load_encoder(settings: Settings) -> MoonEmbedder:
     )
 
 
-def _device(wanted: str) -> tuple[str, str]:
+def choose_device(wanted: str) -> tuple[str, str]:
+    """The device to compute on, and why it was chosen; ``auto`` takes a GPU where there is one."""
     if wanted != "auto":
         return wanted, "chosen by MOON_DEVICE"
     if torch.cuda.is_available():
