@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -85,6 +86,7 @@ def _base_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     return next((cls for cls in classes if cls.__name__ in (config.architectures or ())), classes[0])
 
 
+@functools.cache
 def moon_class(base: type[PreTrainedModel]) -> type[PreTrainedModel]:
     """A subclass of ``base`` that is built with the parts its ``config.moon`` names, so that weights load strictly."""
 
@@ -116,7 +118,7 @@ class MoonTransformer(Transformer):
         self.markers = Markers.of(self.words, image_token_id(self.model.config))
         self.reserved = reserved_tokens(self.words)
         object.__setattr__(self, "_decoder", self.model.get_decoder())
-        self._decoder.register_forward_pre_hook(self._enter_decoder, with_kwargs=True)
+        self._decoder.register_forward_pre_hook(self.enter_decoder, with_kwargs=True)
         self._token_types: Tensor | None = None
         self._embedded: Tensor | None = None
 
@@ -170,7 +172,7 @@ class MoonTransformer(Transformer):
         parts = self.markers.parts(features["input_ids"], features["attention_mask"])
         return self.model.moon_segment_weights(parts)
 
-    def _enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""
         if self._token_types is None:
             return args, kwargs
