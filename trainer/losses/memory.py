@@ -1,4 +1,4 @@
-"""Temporal negatives (paper, section on extended negatives): the documents of past batches, without gradient."""
+"""Temporal negatives (paper): the documents of past batches, without gradient."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Memory(nn.Module):
     def _restart(self, documents: Tensor, keys: Tensor) -> None:
         if len(self.documents) and not self._restart_logged:
             logger.warning(
-                "the memory of past negatives restarts: it held batches of %d documents, this one has %d; "
-                "drop incomplete batches to keep it",
-                self.documents.shape[1],
-                len(documents),
+                "the memory of past negatives restarts: it holds batches of shape %s with keys %s, this one has %s "
+                "with keys %s; drop incomplete batches to keep it",
+                *(tuple(shape) for shape in (self.documents.shape[1:], self.keys.shape[1:])),
+                *(tuple(shape) for shape in (documents.shape, keys.shape)),
             )
             self._restart_logged = True
         self.documents, self.keys = documents.detach().new_zeros(0, *documents.shape), keys.new_zeros(0, *keys.shape)

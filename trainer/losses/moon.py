@@ -74,7 +74,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
             raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}")
         if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
             raise ValueError(f"temperature is {temperature}; choose one within {TEMPERATURES[0]} and {TEMPERATURES[1]}")
-        if min(past_batches, memory_warmup) < 0 or min(mini_batch_size or 1, accumulation, *dims, 1) < 1:
+        counts = (accumulation, *dims) if mini_batch_size is None else (accumulation, mini_batch_size, *dims)
+        if min(past_batches, memory_warmup) < 0 or min(counts) < 1:
             raise ValueError(
                 "past_batches and memory_warmup may not be negative, nor mini_batch_size, accumulation and dims be "
                 f"below 1; got {past_batches}, {memory_warmup}, {mini_batch_size}, {accumulation} and {list(dims)}"

@@ -1,0 +1,109 @@
+"""MOON's loss once more, with loops over pairs in double precision, and what the tests of the loss share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+FEATURES, WIDTH, KEYS = 6, 8, 3
+LIMIT = 0.25
+"""m of Circle loss."""
+
+
+class Tower(nn.Module):
+    """Stands in for the model: features (rows, FEATURES) to embeddings (rows, WIDTH), not normalised."""
+
+    def __init__(self, dtype: torch.dtype = torch.double) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        self.linear = nn.Linear(FEATURES, WIDTH, dtype=dtype)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.double))
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"sentence_embedding": torch.tanh(self.linear(features["input_ids"]))}
+
+
+@dataclass
+class Batch:
+    """Three columns of features (B, FEATURES) and labels (B, 3, KEYS), a few keys of which occur twice."""
+
+    columns: list[Tensor]
+    labels: Tensor
+
+    @classmethod
+    def random(cls, rows: int, seed: int, keys: int = 30) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        columns = [torch.randn(rows, FEATURES, generator=generator, dtype=torch.double) for _ in range(3)]
+        return cls(columns, torch.randint(0, keys, (rows, 3, KEYS), generator=generator))
+
+    def part(self, rank: int, rows: int) -> Batch:
+        cut = slice(rank * rows, (rank + 1) * rows)
+        return Batch([column[cut] for column in self.columns], self.labels[cut])
+
+    def features(self) -> list[dict[str, Tensor]]:
+        return [{"input_ids": column} for column in self.columns]
+
+
+@dataclass
+class PlainLoss:
+    """Reference of :class:`trainer.losses.moon.MoonLoss` in one process; ``past`` holds one list per batch."""
+
+    objective: str = "infonce"
+    margin: float | None = 0.1
+    past_batches: int = 2
+    dims: tuple[int, ...] = ()
+    past: list[list[tuple[Tensor, set[int]]]] = field(default_factory=list)
+    negatives: float = 0.0
+    masked: float = 0.0
+
+    def __call__(self, embedded: list[Tensor], labels: Tensor, temperature: Tensor) -> Tensor:
+        queries, positives, hard = embedded
+        keys = [[set(row.tolist()) - {0} for row in column] for column in labels.transpose(0, 1)]
+        batch = len(queries)
+        documents = [*zip(positives, keys[1], strict=True), *zip(hard, keys[2], strict=True)]
+        pool = documents + [document for old in self.past for document in old]
+        losses, kept_counts, masked_counts = [], [], []
+        for i in range(batch):
+            positive = _cosine(queries[i], positives[i])
+            kept = []
+            for j, (vector, theirs) in enumerate(pool):
+                too_close = self.margin is not None and _cosine(queries[i], vector) > positive + self.margin
+                if j != i and not too_close and (j == batch + i or not keys[0][i] & theirs):
+                    kept.append(vector)
+            kept_counts.append(len(kept))
+            masked_counts.append(len(pool) - 1 - len(kept))
+            for width in (queries.shape[1], *self.dims):
+                similarity = [_cosine(queries[i][:width], vector[:width]) for vector in kept]
+                losses.append(self._one(_cosine(queries[i][:width], positives[i][:width]), similarity, temperature))
+        self.negatives, self.masked = sum(kept_counts) / batch, sum(masked_counts) / batch
+        self.past.append([(vector.detach(), theirs) for vector, theirs in documents])
+        del self.past[: -self.past_batches or None]
+        return torch.stack(losses).mean()
+
+    def _one(self, positive: Tensor, negatives: list[Tensor], temperature: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.double)
+        if self.objective == "infonce":
+            for negative in negatives:
+                total = total + torch.exp(negative / temperature)
+            return -torch.log(torch.exp(positive / temperature) / (torch.exp(positive / temperature) + total))
+        for negative in negatives:
+            weight = max(negative.item() + LIMIT, 0)
+            total = total + torch.exp(weight * (negative - LIMIT) / temperature)
+        weight = max(1 + LIMIT - positive.item(), 0)
+        return torch.log(1 + total * torch.exp(-weight * (positive - (1 - LIMIT)) / temperature))
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def gradients(model: nn.Module) -> dict[str, Tensor]:
+    """By name without a wrapper's prefix; zeros where there is none."""
+    return {
+        name.removeprefix("module."): torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in model.named_parameters()
+    }
