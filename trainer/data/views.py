@@ -13,11 +13,10 @@ from PIL.Image import Image
 
 from app.moon.boxes import usable_box
 from app.schema import Box
+from trainer.data.pictures import shown_box
 
 VARIANTS = 2
 """Frames, and loose crops, of one picture."""
-MAX_SIDE = 1024
-"""Longer sides are reduced to this many pixels."""
 
 Cut = Literal["whole", "core", "frame", "loose"]
 
@@ -36,23 +35,21 @@ class View:
     variant: int = 0
 
     def of(self, image: Image) -> Image:
-        """The part of the whole, upright picture that is shown, at most ``MAX_SIDE`` pixels long."""
-        crop = self._crop(image.width, image.height)
-        if crop is not None:
-            x0, y0, x1, y1 = (round(side) for side in crop)
-            image = image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
-        if max(image.size) > MAX_SIDE:
-            image = image.copy()
-            image.thumbnail((MAX_SIDE, MAX_SIDE))
-        return image
+        """The part of a picture, as :class:`~trainer.data.pictures.PictureStore` read it, that is shown."""
+        crop = self._crop(image)
+        if crop is None:
+            return image
+        x0, y0, x1, y1 = (round(side) for side in crop)
+        return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
 
-    def _crop(self, width: int, height: int) -> Box | None:
+    def _crop(self, image: Image) -> Box | None:
         if self.box is None or self.cut == "whole":
             return None
+        box, (width, height) = shown_box(self.box, image), image.size
         if self.cut == "core":
-            return usable_box(self.box, width, height)
+            return usable_box(box, width, height)
         rng = random.Random(f"{self.location}:{self.cut}:{self.variant}")  # noqa: S311
-        return (loose_crop if self.cut == "loose" else reframed)(self.box, width, height, rng)
+        return (loose_crop if self.cut == "loose" else reframed)(box, width, height, rng)
 
 
 def loose_crop(box: Box, width: int, height: int, rng: random.Random) -> Box:
