@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import struct
 import zlib
 from functools import cache
@@ -156,7 +157,7 @@ def _fetch(url: str, max_bytes: int) -> bytes:
     import httpx
 
     try:
-        with _client().stream("GET", url) as response:
+        with _client(os.getpid()).stream("GET", url) as response:
             response.raise_for_status()
             data = bytearray()
             for chunk in response.iter_bytes():
@@ -169,7 +170,8 @@ def _fetch(url: str, max_bytes: int) -> bytes:
 
 
 @cache
-def _client() -> httpx.Client:
+def _client(process: int) -> httpx.Client:
+    """A forked process must not share the open connections of its parent."""
     import httpx
 
     return httpx.Client(timeout=FETCH_SECONDS, follow_redirects=True, transport=httpx.HTTPTransport(retries=2))
