@@ -17,6 +17,7 @@ cli = typer.Typer(
 for command in (
     checkpoints.upcycle,
     checkpoints.starter,
+    checkpoints.merge,
     training.fit,
     evaluation.evaluate,
 ):

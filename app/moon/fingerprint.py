@@ -10,7 +10,7 @@ from app.moon.config import TEMPLATE_VERSION
 from app.settings import Settings
 
 WEIGHTS = "*.safetensors"
-NOTES = ("sources.json", "training.json", "evaluation.json")
+NOTES = ("sources.json", "training.json", "evaluation.json", "merge.json")
 """Records beside a checkpoint that do not change its vectors."""
 
 

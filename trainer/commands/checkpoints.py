@@ -74,3 +74,32 @@ def starter(
 
     assemble(weights, out, seed)
     typer.echo(f"Wrote {out}.")
+
+
+def merge(
+    checkpoints: Annotated[
+        list[str], typer.Argument(metavar="CHECKPOINT", help="Two or more MOON checkpoints of one architecture")
+    ],
+    out: Out,
+    method: Annotated[
+        Literal["linear", "ties", "dare_linear", "dare_ties"],
+        typer.Option(help="Mean of the weights, or of their changes against a base"),
+    ] = "linear",
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="How much a checkpoint counts, once for each in their order; without it, all alike"),
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="ties, dare: the checkpoint that training started from")] = None,
+    density: Annotated[
+        float | None, typer.Option(help="ties, dare: share of each change that is kept", show_default="0.5")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Average or merge trained checkpoints.
+
+    OUT also gets merge.json, which says what was merged and how.
+    """
+    from trainer.checkpoints.merge import merge as run
+
+    run(checkpoints, out, method, weight, base, density, seed)
+    typer.echo(f"Wrote {out}.")
