@@ -22,14 +22,15 @@ class BrokenRow(str):
 Row = dict[str, Any] | BrokenRow
 
 
-def read_rows(file: Path) -> Iterator[Row]:
+def read_rows(file: Path, suffix: str = "") -> Iterator[Row]:
     """The rows of a ``.parquet``, ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson`` file, one after the other.
 
     Values keep the types of the file: strings in CSV, anything in Parquet and JSON. Column names are stripped.
+    ``suffix`` says what the file is where its name does not.
 
     Raises CatalogError if the file as a whole cannot be read.
     """
-    reader = _READERS.get(file.suffix.lower())
+    reader = _READERS.get(suffix or file.suffix.lower())
     if reader is None:
         raise CatalogError(f"{file}: unknown catalog format; use one of {', '.join(_READERS)}")
     if not file.is_file():

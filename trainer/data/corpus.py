@@ -79,6 +79,8 @@ class Corpus:
             self.info: dict[str, Any] = json.loads((folder / INFO).read_text())
         except (OSError, ValueError) as error:
             raise CatalogError(f"{folder}: no prepared data set ({error}); prepare it again") from error
+        if self.info.get("version") != FORMAT:
+            raise CatalogError(f"{folder}: prepared by another version of the trainer; prepare it again")
         self._items = Dataset.from_file(str(folder / ITEMS))
         self._records = Dataset.from_file(str(folder / RECORDS))
 
@@ -160,28 +162,29 @@ class Corpus:
 class CorpusWriter:
     """Writes a corpus, one item or record at a time; use it as a context manager, which finishes the files.
 
-    A run that ends with an error leaves nothing that could be taken for a corpus.
+    A run that ends with an error leaves nothing that could be taken for a corpus. ``info`` may be added to until then.
     """
 
     def __init__(self, folder: Path, info: Mapping[str, Any]) -> None:
-        self._folder, self._info = folder, {"format": FORMAT, **info}
+        self.folder = folder
+        self.info: dict[str, Any] = {**info, "version": FORMAT}
         self._rows: dict[int, int] = {}
         self.items = 0
         self.records = 0
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / INFO).unlink(missing_ok=True)
-        self._item_table = _TableWriter(self._folder / ITEMS, _ITEM_SCHEMA)
-        self._record_table = _TableWriter(self._folder / RECORDS, _RECORD_SCHEMA)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / INFO).unlink(missing_ok=True)
+        self._item_table = _TableWriter(self.folder / ITEMS, _ITEM_SCHEMA)
+        self._record_table = _TableWriter(self.folder / RECORDS, _RECORD_SCHEMA)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._item_table.close()
         self._record_table.close()
         if kind is None:
-            (self._folder / INFO).write_text(
-                json.dumps({**self._info, "items": self.items, "records": self.records}, indent=2) + "\n"
+            (self.folder / INFO).write_text(
+                json.dumps({**self.info, "items": self.items, "records": self.records}, indent=2) + "\n"
             )
 
     def add_catalog(self, items: Iterable[Item]) -> None:
@@ -191,14 +194,14 @@ class CorpusWriter:
 
     def add(self, record: Record) -> None:
         """Raises CatalogError if the record names a product that was not added."""
-        positive = self._row(record.positive)
-        negative = NO_ROW if record.negative is None else self._row(record.negative)
         possible = [("image", bool(record.picture)), ("text", bool(record.text))]
         possible.append(("both", bool(record.picture and record.text)))
         wanted = record.modalities or MODALITIES
         bits = sum(1 << MODALITIES.index(name) for name, has in possible if has and name in wanted)
         if not bits:
             raise CatalogError("the query has neither text nor picture of a modality that it is for")
+        positive = self._row(record.positive)
+        negative = NO_ROW if record.negative is None else self._row(record.negative)
         self._record_table.add(
             {
                 **{name: getattr(record, name) for name in ("text", "also_right", "meaning", "segment", "weight")},
