@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelError
 from app.moon.embedder import choose_device
@@ -99,7 +100,7 @@ def unit(rows: Any) -> Vectors:
 def load_transformer(checkpoint: Checkpoint, settings: Settings) -> StrictTransformer:
     """Model and processor on the configured device, in bfloat16 on GPUs. Raises ModelError if they do not load."""
     device, dtype = device_and_dtype(settings)
-    with load_errors(checkpoint.name):
+    with loading(checkpoint.name):
         return StrictTransformer(
             str(checkpoint.folder),
             model_kwargs={"dtype": dtype, **NO_CODE},
@@ -117,9 +118,16 @@ def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
 
 
 @contextmanager
-def load_errors(name: str) -> Iterator[None]:
-    """Turn what the libraries raise for a checkpoint that does not fit them, or a missing device, into ModelError."""
+def loading(name: str) -> Iterator[None]:
+    """No bars and no lists of unused weights; what the libraries raise for what they cannot load becomes ModelError."""
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, AssertionError, SafetensorError) as error:
         raise ModelError(f"{name}: the model cannot be loaded ({error}).") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if shown:
+            transformers_logging.enable_progress_bar()

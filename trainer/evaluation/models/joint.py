@@ -17,12 +17,11 @@ from app.settings import Settings
 from trainer.evaluation.models.base import Content, Vectors
 from trainer.evaluation.models.checkpoint import GME, QWEN3_EMBEDDING, Checkpoint
 from trainer.evaluation.models.encoder import (
-    NO_CODE,
     SentenceModel,
     StrictTransformer,
     device_and_dtype,
-    load_errors,
     load_transformer,
+    loading,
 )
 from trainer.evaluation.models.towers import TwoTowers
 
@@ -140,12 +139,13 @@ def open_sentence(checkpoint: Checkpoint, settings: Settings) -> SentenceModel:
     Raises ModelError for models that read no pictures.
     """
     device, dtype = device_and_dtype(settings)
-    with load_errors(checkpoint.name):
+    with loading(checkpoint.name):
         model = SentenceTransformer(
             str(checkpoint.folder),
             device=device,
             model_kwargs={"dtype": dtype, "use_safetensors": True},
-            **NO_CODE,
+            trust_remote_code=False,
+            local_files_only=True,
         )
     if not model.supports("image"):
         raise ModelError(f"{checkpoint.name} reads text only; choose a model that reads pictures too.")
