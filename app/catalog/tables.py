@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import polars as pl
 from app.errors import CatalogError
 
 BATCH_ROWS = 10_000
+_RAW_BYTE = re.compile("[\udc80-\udcff]")
 
 
 class BrokenRow(str):
@@ -78,7 +80,7 @@ def _next_line(reader: Iterator[list[str]]) -> list[str] | BrokenRow | None:
 
 
 def _has_raw_bytes(text: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for character in text)
+    return not text.isascii() and _RAW_BYTE.search(text) is not None
 
 
 def _read_json_lines(file: Path) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -205,7 +205,7 @@ class CorpusWriter:
         self._record_table.add(
             {
                 **{name: getattr(record, name) for name in ("text", "also_right", "meaning", "segment", "weight")},
-                "picture": asdict(record.picture) if record.picture else None,
+                "picture": _plain(record.picture) if record.picture else None,
                 "positive": positive,
                 "negative": negative,
                 "modalities": bits,
@@ -231,7 +231,7 @@ class CorpusWriter:
         self._item_table.add(
             {
                 **{name: getattr(item, name) for name in ("id", "title", "category", "group", "answers")},
-                "pictures": [asdict(picture) for picture in item.pictures],
+                "pictures": [_plain(picture) for picture in item.pictures],
                 "attributes": [{"key": name, "values": values} for name, values in item.attributes.items()],
                 "id_key": id_key(item.id),
                 "group_key": group_key(item.group),
@@ -265,6 +265,10 @@ class _TableWriter:
         if self._waiting:
             self._stream.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=self._schema))
             self._waiting.clear()
+
+
+def _plain(picture: Picture) -> dict[str, Any]:
+    return {"location": picture.location, "box": picture.box}
 
 
 def _picture(stored: Mapping[str, Any]) -> Picture:

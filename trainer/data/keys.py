@@ -7,10 +7,12 @@ normalised title (our decisions, see the loss), another product bought for the q
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 
 WIDTH = 24
 """Keys per query and per document; more are cut, the last ones first."""
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 def key(kind: str, value: str) -> int:
@@ -31,7 +33,7 @@ def group_key(group: str) -> int:
 
 def title_key(title: str) -> int:
     """Titles that differ in case, punctuation or spaces only are the same."""
-    return key("title", " ".join("".join(c if c.isalnum() else " " for c in title.casefold()).split()))
+    return key("title", _BETWEEN_WORDS.sub(" ", title.casefold()).strip())
 
 
 def answer_key(meaning: str) -> int:
