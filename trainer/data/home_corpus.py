@@ -7,10 +7,11 @@ Records of ``train`` and ``dev`` are made of the catalog; those of ``test`` are 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -145,20 +146,21 @@ def _test_records(home: HomeSet) -> Iterator[Record]:
     for photo in home.photos:
         if photo.split == "test":
             yield Record(photo.product_id, picture=_picture(photo.path, home.root, photo.box), split="test")
+    held_out = {p.product.id for p in home.products if p.split == "test"}
     for row in home.queries.iter_rows(named=True):
-        right = row["relevant_product_ids"]
-        yield Record(right[0], row["text"], also_right=tuple(right[1:]), split="test")
+        positive, others = _right(row, held_out)
+        yield Record(positive, row["text"], also_right=others, split="test")
     for row in pl.read_parquet(home.root / "mixed_queries.parquet").iter_rows(named=True):
-        right, wrong = row["relevant_product_ids"], row["wrong_if_top"]
-        yield Record(
-            right[0],
-            row["text"],
-            _picture(row["photo"], home.root, row["box"]),
-            wrong[0] if wrong else None,
-            also_right=tuple(right[1:]),
-            modalities=("both",),
-            split="test",
-        )
+        positive, others = _right(row, held_out)
+        picture, negative = _picture(row["photo"], home.root, row["box"]), next(iter(row["wrong_if_top"]), None)
+        yield Record(positive, row["text"], picture, negative, also_right=others, modalities=("both",), split="test")
+
+
+def _right(row: Mapping[str, Any], held_out: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """A product of the test split that answers the query, and all others of the catalog."""
+    right = row["relevant_product_ids"]
+    positive = next(key for key in right if key in held_out)
+    return positive, tuple(key for key in right if key != positive)
 
 
 def _item(product: HomeProduct, root: Path) -> Item:
