@@ -4,45 +4,64 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from app.settings import read_settings
 from trainer.commands.options import DEMO, PIPE_WIDTH, Seed
 
-Data = Annotated[
-    Path, typer.Option(help="Folder laid out as demo/, see demo/README.md", show_default="demo/ beside the code")
-]
-
-
-class Preset(StrEnum):
-    """Evaluations that exist."""
-
-    HOME = "home"
+Format = Literal["auto", "home", "mbe", "m5", "shop"]
+Split = Literal["train", "dev", "test"]
 
 
 def evaluate(
-    preset: Annotated[Preset, typer.Option(help="home: held-out designs of the home-goods set")],
-    model: Annotated[str | None, typer.Option(help="MOON checkpoint; by default MOON_MODEL, else the starter")] = None,
-    data: Data = DEMO,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="Folders or Hub ids; by default MOON_MODEL, else the starter"),
+    ] = None,
+    data: Annotated[
+        Path,
+        typer.Option(help="File or folder of a data set, see docs/training.md", show_default="demo/ beside the code"),
+    ] = DEMO,
+    format_: Annotated[Format, typer.Option("--format", help="What the data are")] = "auto",
+    log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")] = None,
+    split: Annotated[Split, typer.Option(help="Whose queries are asked")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="Queries drawn at random; by default all")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Also write a page with plots to this file")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Measure a checkpoint beside a raw vision tower and BM25.
+    """Measure models side by side: retrieval by picture, text and both, category and attribute prediction.
 
-    Every product of the catalog is in the gallery; the queries are of designs that training never saw.
+    MOON checkpoints and the models that the paper compares with are measured alike. On the home-goods set, checkpoints
+    are also measured beside a raw vision tower and BM25.
     """
     from rich.console import Console
 
-    from trainer.evaluation.home import evaluate as run
-    from trainer.evaluation.report import show, show_progress
+    from trainer.data.home import HomeSet
+    from trainer.data.open import open_corpus
+    from trainer.data.pictures import PictureStore
+    from trainer.evaluation.benchmark import prepare
+    from trainer.evaluation.models import open_model
+    from trainer.evaluation.page import page
+    from trainer.evaluation.progress import show_progress
+    from trainer.evaluation.report import show
+    from trainer.evaluation.run import Bench, compare
 
-    settings = read_settings() if model is None else read_settings(model=model)
-    result = run(settings, data, seed, show_progress)
-    show(result, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+    settings = read_settings()
+    cache = settings.data / "trainer"
+    corpus = open_corpus(data, cache=cache, format=format_, log=log, images=images)
+    benchmark = prepare(corpus, split, limit, seed, show_progress)
+    bench = Bench(benchmark, PictureStore(cache, settings).read, settings, seed=seed, track=show_progress)
+    home = HomeSet(data) if corpus.info["format"] == "home" else None
+    comparison = compare(models or [settings.model], bench, open_model, home)
+    show(comparison, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if json_file is not None:
-        json_file.write_text(json.dumps({"preset": preset.value, **result.to_dict()}, indent=2) + "\n")
+        json_file.write_text(json.dumps(comparison.to_dict(), indent=2) + "\n")
         typer.echo(f"Wrote {json_file}.")
+    if html_file is not None:
+        html_file.write_text(page(comparison))
+        typer.echo(f"Wrote {html_file}.")

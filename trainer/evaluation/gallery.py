@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,7 @@ from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.evaluation.baselines import BM25, RawVision
 from trainer.evaluation.metrics import Rankings, rank
-
-Track = Callable[[Sequence[Any], str], Iterable[Any]]
-"""Passes batches through while showing their progress under a title."""
-
-
-def silently(batches: Sequence[Any], title: str) -> Iterable[Any]:
-    """Shows nothing."""
-    return batches
+from trainer.evaluation.progress import Track, silently
 
 
 class Gallery:

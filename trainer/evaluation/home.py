@@ -25,7 +25,8 @@ from trainer.data.home import HomeSet
 from trainer.data.leakage import refuse_trained_on_test
 from trainer.evaluation.baselines import RawVision
 from trainer.evaluation.classify import prediction_rows
-from trainer.evaluation.gallery import Gallery, Track, silently
+from trainer.evaluation.gallery import Gallery
+from trainer.evaluation.progress import Track, silently
 from trainer.evaluation.tasks import MOON, VISION, Row, Scorer, mixed_rows, photo_rows, text_rows
 
 logger = logging.getLogger(__name__)

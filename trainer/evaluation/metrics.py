@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 DEPTH = 10
 """How deep rankings are judged."""
 
+DRAWN_AT_ONCE = 4_000_000
+"""Values that the bootstrap holds at once; how many does not change the result."""
+
 Rankings = NDArray[np.int64]
 """Best items first, shape (queries, depth); -1 where a system found fewer items."""
 
@@ -44,11 +47,15 @@ def ndcg(rankings: Rankings, relevant: Sequence[Collection[int]], k: int = DEPTH
 
     Items of one query's ranking must be distinct.
     """
+    return ndcg_of_hits(hits(rankings, relevant), np.array([len(wanted) for wanted in relevant]), k)
+
+
+def ndcg_of_hits(hits: NDArray[np.bool_], relevant: NDArray[np.int64], k: int = DEPTH) -> NDArray[np.float64]:
+    """:func:`ndcg` from hits (queries, depth) and the number of relevant items per query (queries,), at least 1."""
     weights = 1.0 / np.log2(np.arange(2, k + 2))
-    gains = hits(rankings, relevant)[:, :k]
-    found = gains @ weights[: gains.shape[1]]
-    best = np.array([weights[: len(wanted)].sum() for wanted in relevant])
-    return found / best
+    gains = hits[:, :k]
+    best = weights.cumsum()[np.minimum(relevant, k) - 1]
+    return gains @ weights[: gains.shape[1]] / best
 
 
 def bootstrap(values: ArrayLike, seed: int, resamples: int = 1000) -> Score:
@@ -59,6 +66,10 @@ def bootstrap(values: ArrayLike, seed: int, resamples: int = 1000) -> Score:
     sample = np.asarray(values, dtype=np.float64)
     if not sample.size:
         raise ValueError("there are no values to average")
-    drawn = np.random.default_rng(seed).integers(0, sample.size, (resamples, sample.size))
-    low, high = np.quantile(sample[drawn].mean(axis=1), [0.025, 0.975])
+    rng, means = np.random.default_rng(seed), np.empty(resamples)
+    at_once = max(1, DRAWN_AT_ONCE // sample.size)
+    for start in range(0, resamples, at_once):
+        part = means[start : start + at_once]
+        part[:] = sample[rng.integers(0, sample.size, (len(part), sample.size))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
     return Score(float(sample.mean()), float(low), float(high))

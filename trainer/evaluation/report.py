@@ -1,54 +1,33 @@
-"""An evaluation in the terminal: progress while it runs, then tables and the targets."""
+"""A comparison of models in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import Any
-
 from rich.console import Console
-from rich.progress import track
+from rich.markup import escape
 from rich.table import Table
 
-from trainer.evaluation.home import Evaluation
-from trainer.evaluation.metrics import Score
-from trainer.evaluation.tasks import Row
+from trainer.evaluation.home_report import show as show_home
+from trainer.evaluation.results import Comparison
+from trainer.evaluation.tables import TextTable, measured_tables, published_tables, setup_lines
+
+SHOWN = 10
+"""Categories and attribute keys in the terminal; the JSON file and the page have all."""
 
 
-def show_progress(batches: Sequence[Any], title: str) -> Iterable[Any]:
-    """A progress bar on stderr that leaves no trace."""
-    return track(batches, description=title, console=Console(stderr=True), transient=True)
+def show(comparison: Comparison, console: Console) -> None:
+    """What was measured, then what papers published, then the setup, then the home-goods set's own tasks."""
+    for table in [*measured_tables(comparison, SHOWN, SHOWN), *published_tables(comparison)]:
+        console.print(_table(table))
+    for line in setup_lines(comparison):
+        console.print(line, markup=False, highlight=False)
+    for evaluation in comparison.home.values():
+        show_home(evaluation, console)
 
 
-def show(evaluation: Evaluation, console: Console) -> None:
-    """One table per task, MOON and the baselines side by side, then what was measured how, then the targets."""
-    for section, rows in groupby(evaluation.rows, key=lambda row: row.section):
-        console.print(_table(section, list(rows)))
-    setup = evaluation.setup
-    versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
-    console.print(
-        f"Model {setup['model']} ({setup['fingerprint']}), detector {setup['detector']}, {setup['products']} products "
-        f"in the gallery; in brackets 95 % bootstrap intervals over queries, seed {setup['seed']}.\n"
-        f"{versions}, Python {setup['python']}; {setup['cores']} cores ({setup['threads']} threads), "
-        f"{setup['seconds']} s.",
-        highlight=False,
-    )
-    for target in evaluation.targets:
-        verdict = "[green]pass[/green]" if target.passed else "[red]FAIL[/red]"
-        console.print(f"{verdict}  {target.text}", highlight=False)
-
-
-def _table(section: str, rows: Sequence[Row]) -> Table:
-    systems = list(dict.fromkeys(system for row in rows for system in row.scores))
-    table = Table(title=section, title_justify="left")
-    for name in ("query", "metric"):
-        table.add_column(name, min_width=9)
-    for name in ("n", *systems):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(row.query, row.metric, str(row.n), *[_cell(row.scores.get(system)) for system in systems])
-    return table
-
-
-def _cell(score: Score | None) -> str:
-    return "-" if score is None else f"{score.value:.3f} \\[{score.low:.3f}, {score.high:.3f}]"
+def _table(table: TextTable) -> Table:
+    shown = Table(title=escape(table.title), title_justify="left")
+    for place, name in enumerate(table.header):
+        shown.add_column(escape(name), justify="left" if place < table.words else "right")
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown
