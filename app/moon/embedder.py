@@ -122,6 +122,24 @@ def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
 
 def load_encoder(settings: Settings) -> MoonEmbedder:
     """The configured checkpoint on the configured device. Raises ModelError if it cannot be loaded."""
+    module, device = _on_device(settings)
+    return MoonEmbedder(
+        module,
+        _detector(settings, module, device),
+        model_name(settings.model),
+        model_fingerprint(settings.model, settings),
+        settings.batch_size,
+    )
+
+
+def load_detector(settings: Settings) -> Detector:
+    """The configured detector alone. Raises ModelError if it cannot be loaded."""
+    if settings.detector == "grounding":
+        return GroundingDetector.from_pretrained(settings.grounding_model, choose_device(settings.device)[0])
+    return _detector(settings, *_on_device(settings))
+
+
+def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
     device, why = choose_device(settings.device)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
@@ -132,13 +150,7 @@ def load_encoder(settings: Settings) -> MoonEmbedder:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
     if isinstance(tower := getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
         tower.fold()
-    return MoonEmbedder(
-        module,
-        _detector(settings, module, device),
-        model_name(settings.model),
-        model_fingerprint(settings.model, settings),
-        settings.batch_size,
-    )
+    return module, device
 
 
 def choose_device(wanted: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.corpus import Corpus
+from trainer.data.corpus import NO_ROW, Corpus
 
 Rows = NDArray[np.int64] | int
 
@@ -90,3 +90,26 @@ def _sorted_by(values: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDAr
     """The rows in the order of their values, and the values in that order."""
     order = np.argsort(values, kind="stable")
     return rows[order], values[order]
+
+
+def training_items(corpus: Corpus, records: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the items that training on the rows ``records`` may see, ascending.
+
+    Left out is an item that other records name as their positive or negative and these do not; likewise every SKU of
+    a model that only others name. Items that no record names stay.
+    """
+    named = np.stack([corpus.columns["positive"], corpus.columns["negative"]])
+    training = np.zeros(corpus.records, dtype=np.bool_)
+    training[records] = True
+    allowed = np.ones(corpus.items, dtype=np.bool_)
+    for name in ("id", "group"):
+        keys = corpus.item_keys[name]
+        seen, elsewhere = (_named_keys(keys, named[:, part]) for part in (training, ~training))
+        allowed &= ~np.isin(keys, np.setdiff1d(elsewhere, seen, assume_unique=True))
+    return np.flatnonzero(allowed)
+
+
+def _named_keys(keys: NDArray[np.int64], named: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct keys, without 0, of the items that are named."""
+    found = np.unique(keys[named[named != NO_ROW]])
+    return found[found != 0]
