@@ -45,6 +45,7 @@ def merge(
     if base is not None:
         parameters["density"] = density = DENSITY if density is None else density
     dtype = load_module(checkpoints[0]).model.dtype
+    merged: Any
     models = [moon_model(load_module(name, torch.float32)) for name in checkpoints]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
