@@ -31,7 +31,8 @@ def moon_model(module: MoonTransformer) -> SentenceTransformer:
 def save_moon(module: MoonTransformer, out: Path) -> None:
     """Write a checkpoint folder: configuration, processor, safetensors."""
     out.mkdir(parents=True, exist_ok=True)
-    module.save(str(out))
+    with _without_progress_bar():
+        module.save(str(out))
 
 
 def load_module(path: str, dtype: torch.dtype | None = None) -> MoonTransformer:
@@ -51,7 +52,7 @@ def load_module(path: str, dtype: torch.dtype | None = None) -> MoonTransformer:
 
 @contextmanager
 def _without_progress_bar() -> Iterator[None]:
-    """Reading a local folder takes a second; a bar for it would stand in logs and inside the commands' own bars."""
+    """A local folder takes a second; a bar for it would stand in logs and inside the commands' own bars."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,42 +11,86 @@ import typer
 
 from app.errors import BadInputError
 from trainer.commands.options import DEMO, Out, Seed
-from trainer.training.config import FitConfig
+from trainer.training.config import FitConfig, Objective, Precision
+from trainer.training.presets import PRESETS
 
 FIT = FitConfig()
-Data = Annotated[
-    Path, typer.Option(help="Folder laid out as demo/, see demo/README.md", show_default="demo/ beside the code")
-]
+PresetName = StrEnum("PresetName", {name.upper(): name for name in PRESETS})  # type: ignore[misc]
+PRESET = PresetName(FIT.preset)
 
 
 def fit(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="MOON checkpoint: a folder or Hub id")],
     out: Out,
-    data: Data = DEMO,
+    data: Annotated[
+        Path, typer.Option(help="Data set: MBE, M5Product, a shop's folder or catalog, or a folder like demo/")
+    ] = DEMO,
+    log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if it is not in the folder")] = None,
+    preset: Annotated[PresetName, typer.Option(help="Base model and how it is trained")] = PRESET,
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint or base model to start from, instead of the preset's")
+    ] = FIT.model,
+    steps: Annotated[int | None, typer.Option(help="Steps of the main stage, in place of --epochs")] = FIT.steps,
+    skip_steps: Annotated[
+        int | None, typer.Option(help="Steps of the starter's skip path alone; 0: none")
+    ] = FIT.skip_steps,
+    box_steps: Annotated[
+        int | None, typer.Option(help="Steps of the starter's core product detector; 0: none")
+    ] = FIT.box_steps,
+    epochs: Annotated[float, typer.Option(help="Passes over the records")] = FIT.epochs,
+    batch: Annotated[int | None, typer.Option(help="Triplets per process and step")] = FIT.batch,
+    mini_batch: Annotated[
+        int | None, typer.Option(help="Rows computed at a time: gradient caching, for batches larger than memory")
+    ] = FIT.mini_batch,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate")] = FIT.lr,
+    lora_rank: Annotated[int | None, typer.Option(help="Rank of LoRA updates; 0: full fine-tuning")] = FIT.lora_rank,
+    train_tower: Annotated[bool, typer.Option("--train-tower", help="Train the vision tower too")] = FIT.train_tower,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the model")] = FIT.precision,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option(help="Compute layers twice to save memory")
+    ] = FIT.gradient_checkpointing,
+    objective: Annotated[Objective, typer.Option(help="InfoNCE (paper) or circle loss")] = FIT.objective,
+    past_batches: Annotated[
+        int, typer.Option(help="Past batches that give temporal negatives; 0: none")
+    ] = FIT.past_batches,
+    spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
+    mixture: Annotated[str, typer.Option(help="Weights of image, text and image+text queries")] = FIT.mixture,
+    sibling_share: Annotated[
+        float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
+    ] = FIT.sibling_share,
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives from `trainer mine`")] = FIT.mined,
+    boxes: Annotated[Path | None, typer.Option(help="Core product boxes from `trainer detect`")] = FIT.boxes,
+    dims: Annotated[
+        str, typer.Option(help="Further widths to train (Matryoshka), for example 512,256 or auto")
+    ] = FIT.dims,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between validations")] = FIT.validate_every,
+    workers: Annotated[int | None, typer.Option(help="Processes that read pictures ahead")] = FIT.workers,
+    feature_cache: Annotated[
+        bool | None, typer.Option(help="Keep what a small frozen tower gives for each picture")
+    ] = FIT.feature_cache,
     seed: Seed = FIT.seed,
-    box_steps: Annotated[int, typer.Option(help="Steps of the core product detector; 0: leave it")] = FIT.box_steps,
-    skip_steps: Annotated[int, typer.Option(help="Steps of the skip path alone; 0: none")] = FIT.skip_steps,
-    skip_batch: Annotated[int, typer.Option(help="Triplets per step of the skip path")] = FIT.skip_batch,
-    skip_lr: Annotated[float, typer.Option(help="Peak learning rate of the skip path")] = FIT.skip_lr,
-    steps: Annotated[int, typer.Option(help="Steps of the whole model; 0: none")] = FIT.steps,
-    batch: Annotated[int, typer.Option(help="Triplets per step of the whole model")] = FIT.batch,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of the whole model's new parts")] = FIT.lr,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations")] = FIT.validate_every,
 ) -> None:
-    """Train a checkpoint on the home-goods set.
+    """Train a MOON model; what is not given is derived from preset, data and machine, and logged with the reason.
 
-    OUT gets the best checkpoint by recall on development designs, its record training.json, the log training.jsonl and
-    the loss curve training.png. Feature maps of the frozen vision tower are kept in `cache` beside OUT.
+    OUT gets the best checkpoint by recall on the development split, its record training.json and report.html. A run
+    that was interrupted goes on when it is started again. For several GPUs: `accelerate launch -m trainer.cli fit`.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = FitConfig(seed, box_steps, skip_steps, skip_batch, skip_lr, steps, batch, lr, validate_every)
+    given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
+    config = FitConfig(**{**given, "preset": preset.value})
+    from torch import OutOfMemoryError
+
     from trainer.training.fit import fit as run
 
     try:
-        best = run(checkpoint, data, out, config)
+        best = run(data, out, config, log=log)
     except FloatingPointError as error:
         raise BadInputError(str(error)) from error
-    typer.echo(f"Wrote {out}; recall on development designs: {_numbers(best)}.")
+    except OutOfMemoryError as error:
+        raise BadInputError(
+            f"the GPU's memory is full ({error}); start again in another folder with --mini-batch 4, a smaller --batch "
+            "or --gradient-checkpointing"
+        ) from error
+    typer.echo(f"Wrote {out}; recall on the development split: {_numbers(best)}.")
 
 
 def _numbers(values: dict[str, float]) -> str:

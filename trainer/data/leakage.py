@@ -1,4 +1,4 @@
-"""Proof that held-out designs stay held out: in the sampler, in the validation, and in a checkpoint's own record."""
+"""Proof that held-out designs stay held out: in training, in validation, and in a checkpoint's own record."""
 
 from __future__ import annotations
 
@@ -9,44 +9,40 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.errors import ModelError
+from trainer.data.record import SPLITS
 
 if TYPE_CHECKING:
+    from trainer.data.corpus import Corpus
     from trainer.data.home import HomeProduct, HomeSet
-    from trainer.training.examples import TripletSampler
-    from trainer.training.validate import Validation
 
 logger = logging.getLogger(__name__)
 
+MAX_DESIGNS = 50_000
 
-def check_held_out(home: HomeSet, sampler: TripletSampler, validation: Validation) -> None:
-    """Raises ModelError if the sampler or the validation holds a product or photo of the test split.
 
-    Photos of other splits that show a test design in the background count as photos of the test split.
+def check_held_out(corpus: Corpus, rows: NDArray[np.int64]) -> None:
+    """Raises ModelError if records of ``rows`` name a design (group, else product) of the home-goods set's test split.
+
+    Other sets split records, not products: what was bought before may be bought again.
     """
-    held_out = _groups(p for p in home.products if p.split == "test")
-    for name, products, photos in (
-        ("training", list(sampler.products.values()), [p for own in sampler.photos.values() for p in own]),
-        ("validation", validation.gallery, validation.photos),
-    ):
-        leaked = sorted(_groups(products) & held_out | {p.group_id for p in photos} & held_out)
-        seen = sorted(p.path for p in photos if p.shows_test_model)
-        if leaked or seen:
-            raise ModelError(
-                f"{name} holds the test split: designs {leaked[:3]}, photos {seen[:3]}; correct the data's splits."
-            )
+    if corpus.info["format"] != "home":
+        return
+    leaked = set(_designs(corpus, rows)) & set(_designs(corpus, corpus.rows_of("test")))
+    if leaked:
+        raise ModelError(f"training holds designs of the test split: {sorted(leaked)[:3]}; correct the data's splits.")
 
 
-def split_record(sampler: TripletSampler, validation: Validation) -> dict[str, dict[str, Any]]:
+def split_record(corpus: Corpus, trained: NDArray[np.int64], validated: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
     """Which splits and designs trained and validated a checkpoint, for its ``training.json``.
 
-    Designs are kept as hashes of their ids in sorted order, so that a later evaluation can tell any overlap.
+    Designs are kept as hashes of their ids in sorted order, so that a later evaluation can tell any overlap; of sets
+    with more than ``MAX_DESIGNS`` only the splits are.
     """
-    trained = list(sampler.products.values())
-    return {
-        "trained": _record(trained),
-        "validated": _record([p for p in validation.gallery if p.product.id not in sampler.products]),
-    }
+    return {"trained": _split(corpus, trained), "validated": _split(corpus, validated)}
 
 
 def refuse_trained_on_test(folder: Path, home: HomeSet) -> None:
@@ -71,9 +67,18 @@ def refuse_trained_on_test(folder: Path, home: HomeSet) -> None:
         record = record.get("before")
 
 
-def _record(products: Iterable[HomeProduct]) -> dict[str, Any]:
-    products = list(products)
-    return {"splits": sorted({p.split for p in products}), "designs": " ".join(_hashes(_groups(products)))}
+def _split(corpus: Corpus, rows: NDArray[np.int64]) -> dict[str, Any]:
+    splits = sorted({SPLITS[number] for number in np.unique(corpus.columns["split"][rows])})
+    return {"splits": splits, "designs": " ".join(_hashes(_designs(corpus, rows)))}
+
+
+def _designs(corpus: Corpus, rows: NDArray[np.int64]) -> set[str]:
+    columns = corpus.columns
+    items = np.unique(np.concatenate([columns["positive"][rows], columns["negative"][rows]]))
+    items = items[items >= 0]
+    if len(items) > MAX_DESIGNS:
+        return set()
+    return {item.group or item.id for item in map(corpus.item, items)}
 
 
 def _groups(products: Iterable[HomeProduct]) -> set[str]:

@@ -36,13 +36,14 @@ class View:
 
     def of(self, image: Image) -> Image:
         """The part of a picture, as :class:`~trainer.data.pictures.PictureStore` read it, that is shown."""
-        crop = self._crop(image)
+        crop = self.crop(image)
         if crop is None:
             return image
         x0, y0, x1, y1 = (round(side) for side in crop)
         return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
 
-    def _crop(self, image: Image) -> Box | None:
+    def crop(self, image: Image) -> Box | None:
+        """The part that is shown, in pixels of the picture as it was read; None for all of it."""
         if self.box is None or self.cut == "whole":
             return None
         box, (width, height) = shown_box(self.box, image), image.size

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, RandContext
 from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from app.moon.experts import GuidedExperts
@@ -109,7 +110,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
             self.log_temperature.clamp_(*map(math.log, TEMPERATURES))
         if not self.uses_gradient_cache:
             self._weigh_balance(1 / COLUMNS)
-            return self.calculate_loss([[self.model(column)["sentence_embedding"]] for column in columns], labels)
+            reps = [[self._with_all_parameters(self.model(column)["sentence_embedding"])] for column in columns]
+            return self.calculate_loss(reps, labels)
         loss = self.forward_cached(columns, labels)
         if self._temperature_gradient is not None:
             loss = loss + (self.log_temperature - self.log_temperature.detach()) * self._temperature_gradient
@@ -121,7 +123,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
     ) -> tuple[Tensor, RandContext | None]:
         """Also tells the experts what share of the step's rows this call has."""
         self._weigh_balance((end - begin) / (COLUMNS * len(sentence_feature["input_ids"])))
-        return super().embed_minibatch(sentence_feature, begin, end, *args, **kwargs)
+        embeddings, random_state = super().embed_minibatch(sentence_feature, begin, end, *args, **kwargs)
+        return self._with_all_parameters(embeddings), random_state
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
@@ -192,6 +195,16 @@ class MoonLoss(CachedLossMixin, nn.Module):
             cut = similarities if dim == width else pool.similarities(queries, dim)
             losses.append(self.objective(cut[rows, own, None], cut, left_out, temperature))
         return torch.stack(losses).mean(dim=0), left_out.sum(dim=1) - 1
+
+    def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
+        """The same embeddings, of which every trained parameter is a part, with gradient 0 if it was not used.
+
+        DistributedDataParallel waits for all of them, and an expert without tokens would never answer.
+        """
+        if not isinstance(self.model, DistributedDataParallel) or not embeddings.requires_grad:
+            return embeddings
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return embeddings + 0.0 * torch.stack([parameter.view(-1)[0].float() for parameter in parameters]).sum()
 
     def _weigh_balance(self, share: float) -> None:
         """``share``: rows of the next model call relative to those of all columns.

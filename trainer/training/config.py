@@ -14,6 +14,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 class FitConfig:
     """The wishes of whoever starts a run; what is None is derived (see :mod:`trainer.training.plan`) and logged.
 
+    ``steps``, ``batch`` and ``lr`` are the main stage's, ``skip_steps`` and ``box_steps`` the starter's other stages'.
     ``batch`` counts triplets per process and step, ``mini_batch`` is the size of the gradient-cached parts of it,
     ``mixture`` weighs image, text and image+text queries (paper: 12 : 3 : 2), ``past_batches`` is the k of the temporal
     negatives, ``lora_rank`` 0 stands for full fine-tuning, ``sibling_share`` is how often the hard negative is another
@@ -23,6 +24,8 @@ class FitConfig:
     preset: str = "starter"
     model: str | None = None
     steps: int | None = None
+    skip_steps: int | None = None
+    box_steps: int | None = None
     epochs: float = 1.0
     batch: int | None = None
     mini_batch: int | None = None
@@ -41,4 +44,5 @@ class FitConfig:
     dims: str = ""
     validate_every: int | None = None
     workers: int | None = None
+    feature_cache: bool | None = None
     seed: int = 0

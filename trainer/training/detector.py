@@ -1,4 +1,4 @@
-"""Train the starter's box head on the boxes of the training photos, from cached feature maps of the frozen tower."""
+"""Train the starter's box head on the core product boxes of training pictures, from kept feature maps of the tower."""
 
 from __future__ import annotations
 
@@ -7,28 +7,69 @@ import random
 from collections.abc import Sequence
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import get_cosine_schedule_with_warmup
 
+from app.errors import BadInputError
 from app.moon.boxes import BoxHead, box_loss, iou
 from app.schema import Box
-from trainer.data.home import PHOTO_SIZE, HomeSet, Photo
-from trainer.data.views import TowerMaps, View
+from trainer.data.corpus import Corpus
+from trainer.data.pictures import shown_box
+from trainer.data.record import Picture
+from trainer.data.views import VARIANTS, View
+from trainer.training.features import Read, TowerMaps
+from trainer.training.presets import Stage
 
 logger = logging.getLogger(__name__)
 
+Target = tuple[View, Box]
+"""A view and its core product's box in the view's own coordinates, 0..1."""
 
-def fit_box_head(head: BoxHead, home: HomeSet, maps: TowerMaps, steps: int, seed: int, batch_size: int = 64) -> float:
-    """Train ``head`` in place on whole and reframed photos, mirrored half of the time; returns the mean IoU on dev."""
+
+def boxed_pictures(corpus: Corpus, rows: NDArray) -> list[Picture]:
+    """Distinct query pictures of records that come with a box, in the records' order."""
+    found = (corpus.record(row).picture for row in rows)
+    return list(dict.fromkeys(picture for picture in found if picture is not None and picture.box is not None))
+
+
+def targets_of(pictures: Sequence[Picture], read: Read, *, frames: bool) -> list[Target]:
+    """Whole pictures, and their frames if asked for; a picture that cannot be read is left out with a warning."""
+    found: list[Target] = []
+    for picture in pictures:
+        try:
+            image = read(picture.location)
+        except BadInputError as error:
+            logger.warning("no box is learned from it: %s", error)
+            continue
+        views = [View(picture.location)]
+        if frames:
+            views += [View(picture.location, picture.box, "frame", variant) for variant in range(VARIANTS)]
+        box = shown_box(picture.box, image)  # type: ignore[arg-type]
+        for view in views:
+            x0, y0, x1, y1 = view.crop(image) or (0.0, 0.0, float(image.width), float(image.height))
+            sides = (
+                (box[0] - x0) / (x1 - x0),
+                (box[1] - y0) / (y1 - y0),
+                (box[2] - x0) / (x1 - x0),
+                (box[3] - y0) / (y1 - y0),
+            )
+            found.append((view, tuple(min(max(side, 0.0), 1.0) for side in sides)))  # type: ignore[arg-type]
+    return found
+
+
+def fit_box_head(
+    head: BoxHead, maps: TowerMaps, train: Sequence[Target], dev: Sequence[Target], stage: Stage, seed: int
+) -> float:
+    """Train ``head`` in place, pictures mirrored half of the time; returns the mean IoU on ``dev``, or NaN."""
     rng = random.Random(seed)  # noqa: S311
-    photos = [photo for photo in home.photos if photo.split == "train" and not photo.shows_test_model]
-    targets = [(view, _relative(photo.box, view)) for photo in photos for view in (photo.whole, *photo.variants()[0])]
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
+    steps = stage.steps or 0
+    optimizer = torch.optim.AdamW(head.parameters(), lr=stage.lr, weight_decay=0.05)
     schedule = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
-    head.train()
+    head.requires_grad_(True).train()
     for step in range(steps):
-        chosen = rng.sample(targets, min(batch_size, len(targets)))
-        features, boxes = maps[[view for view, _ in chosen]], torch.tensor([box for _, box in chosen])
+        chosen = rng.sample(train, min(stage.batch, len(train)))
+        features, boxes = maps([view for view, _ in chosen]), torch.tensor([box for _, box in chosen])
         mirrored = torch.rand(len(chosen)) < 0.5
         features = torch.where(mirrored[:, None, None, None], features.flip(3), features)
         boxes = torch.where(mirrored[:, None], _mirror(boxes), boxes)
@@ -39,30 +80,22 @@ def fit_box_head(head: BoxHead, home: HomeSet, maps: TowerMaps, steps: int, seed
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            logger.info(
-                "box head step %d: loss %.3f, dev IoU %.3f", step, loss.item(), mean_iou(head, home, maps, "dev")
-            )
-    return mean_iou(head, home, maps, "dev")
+            logger.info("box head step %d: loss %.3f, dev IoU %.3f", step, loss.item(), mean_iou(head, maps, dev))
+    head.eval()
+    return mean_iou(head, maps, dev)
 
 
 @torch.inference_mode()
-def mean_iou(head: BoxHead, home: HomeSet, maps: TowerMaps, split: str) -> float:
-    """Mean intersection over union with the true boxes of whole photos of a split."""
-    photos: Sequence[Photo] = [
-        p for p in home.photos if p.split == split and (split == "test" or not p.shows_test_model)
-    ]
+def mean_iou(head: BoxHead, maps: TowerMaps, targets: Sequence[Target]) -> float:
+    """Mean intersection over union with the true boxes; NaN without any."""
+    if not targets:
+        return float("nan")
+    training = head.training
     head.eval()
-    found = torch.cat([head(maps[[p.whole for p in photos[i : i + 64]]]) for i in range(0, len(photos), 64)])
-    head.train()
-    return iou(found, torch.tensor([_relative(p.box, p.whole) for p in photos])).mean().item()
-
-
-def _relative(box: Box, view: View) -> Box:
-    """The box in the view's own coordinates, 0..1."""
-    x0, y0, x1, y1 = view.crop or (0.0, 0.0, float(PHOTO_SIZE), float(PHOTO_SIZE))
-    width, height = x1 - x0, y1 - y0
-    sides = ((box[0] - x0) / width, (box[1] - y0) / height, (box[2] - x0) / width, (box[3] - y0) / height)
-    return tuple(min(max(side, 0.0), 1.0) for side in sides)  # type: ignore[return-value]
+    parts = [targets[start : start + 64] for start in range(0, len(targets), 64)]
+    found = torch.cat([head(maps([view for view, _ in part])) for part in parts])
+    head.train(training)
+    return iou(found, torch.tensor([box for _, box in targets])).mean().item()
 
 
 def _mirror(boxes: Tensor) -> Tensor:

@@ -89,6 +89,11 @@ class TowerMaps:
         self.save()
         return reasons
 
+    def means(self, views: Sequence[View]) -> Tensor:
+        """Mean over each map, float32 (views, channels), of the views that could be computed."""
+        known = [self._maps[name].float().mean(dim=(1, 2)) for view in views if (name := _name(view)) in self._maps]
+        return torch.stack(known)
+
     def save(self) -> None:
         """Write the views that are new since the last time as one more shard."""
         if not self._new:

@@ -1,219 +1,213 @@
-"""Train a MOON checkpoint on the home-goods set: box head, then the skip path alone, then everything.
-
-The vision tower stays frozen and its feature maps are computed once. The skip path costs a fraction of the LLM, so it
-is trained first and long; the LLM then learns what to add through its gate (our decision for a laptop).
-"""
+"""A training run from its data to a checkpoint that the indexer reads (paper, sections 5 and 6)."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
-import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import get_cosine_schedule_with_warmup
+from accelerate import PartialState
 
-from app.errors import ModelError
+from app.errors import BadInputError
 from app.moon.fingerprint import checkpoint_folder
-from app.moon.load import load_module, moon_model, save_moon
-from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
-from trainer.data.home import HomeSet
-from trainer.data.leakage import check_held_out, split_record
-from trainer.data.views import TowerMaps, View
-from trainer.losses.infonce import InfoNCE
-from trainer.training.collate import Collator, MapTower
+from app.settings import read_settings
+from trainer.data.boxes import BoxCache
+from trainer.data.corpus import Corpus
+from trainer.data.detect import Format
+from trainer.data.leakage import split_record
+from trainer.data.mine import MinedNegatives
+from trainer.data.open import open_corpus
+from trainer.data.pictures import PictureStore
+from trainer.data.splits import TrainingRows, training_rows
+from trainer.training.batches import BrokenPictures, Encoding, PixelEncoding
 from trainer.training.config import FitConfig
-from trainer.training.detector import fit_box_head
-from trainer.training.examples import Example, Input, TripletSampler, false_negatives
-from trainer.training.plot import plot_run
-from trainer.training.validate import Validation, in_length_order
-from trainer.training.warmup import BagOfEmbeddings, standardise_llm
+from trainer.training.model import (
+    add_lora,
+    freeze,
+    keep_frozen_towers_still,
+    model_size,
+    open_trainable,
+    parameter_counts,
+    save_trained,
+)
+from trainer.training.plan import Plan, make_plan, preset_of
+from trainer.training.report import write_report
+from trainer.training.stages import Workshop, run_stage
+from trainer.training.starter import MAX_VIEWS, Starter, has_small_tower, views_of
+from trainer.training.triplets import FindBox, TripletSource
+from trainer.training.validation import DevRecall
 
 logger = logging.getLogger(__name__)
 
-RATES = (("moon_skip.gate", 10.0), ("embed_tokens", 0.1), ("self_attn", 0.5), ("norm", 0.5))
-"""Learning rate of a parameter relative to the stage's own, by the first part of its name that fits."""
-FROZEN = (".mlp.shared.", "projector.linear_1", "moon_skip.centre", "moon_skip.spread")
-"""Never trained: shared FFNs (our decision), what is measured, and a matrix too finely scaled for these rates."""
-NOT_IN_SKIP_STAGE = ("language_model.layers", "language_model.norm", "moon_skip.gate")
+CACHE, WORK = "cache", "work"
+RUN, RECORD, BROKEN = "run.json", "training.json", "broken.jsonl"
+RECALL = re.compile(r"eval_(image|text|both)_r\d+")
+PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "accelerate", "peft", "datasets")
 
 
-def fit(checkpoint: str, data: Path, out: Path, config: FitConfig) -> dict[str, float]:
-    """Train and write the best checkpoint by dev recall to ``out``, with ``training.json`` and a loss curve.
+def fit(
+    data: Path, out: Path, config: FitConfig, *, format: Format = "auto", log: Path | None = None
+) -> dict[str, float]:
+    """Train on the data set ``data`` and write the best checkpoint by development recall to ``out``.
 
-    Each stage starts over in judging its best, since the LLM is to take part; a checkpoint whose gate is open is not
-    warmed up again. Returns the last stage's best recalls. Raises ModelError for another kind of model,
-    FloatingPointError for a loss that is not a number.
+    A run that was interrupted goes on where it was when it is started again with the same settings. Beside the
+    checkpoint stand ``training.json`` (settings with reasons, data, recalls), ``report.html``, the log for tensorboard,
+    and ``broken.jsonl`` with the records whose pictures could not be read. Returns the best recalls.
+
+    Raises BadInputError for settings that cannot be fulfilled, CatalogError for data that cannot be read, ModelError
+    for a base model that cannot be trained, FloatingPointError for a loss that is not a number.
     """
+    state, settings, cache = PartialState(), read_settings(), out.parent / CACHE
+    with state.local_main_process_first():
+        corpus = open_corpus(data, cache=cache, format=format, log=log)
+    split = training_rows(corpus)
+    name = config.model or preset_of(config).base or settings.model
+    plan = make_plan(config, name, len(split.train), *model_size(name), state.num_processes)
+    if state.is_main_process:
+        _claim(out, config, corpus, state.num_processes)
+    state.wait_for_everyone()
+
     torch.manual_seed(config.seed)
-    home, module = HomeSet(data), load_module(checkpoint, torch.float32)
-    if not isinstance(getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
-        raise ModelError(
-            f"{checkpoint} is no starter checkpoint; `trainer fit` trains those that `trainer starter` assembles, "
-            "an upcycled model can be indexed and searched as it is."
-        )
-    maps = tower_maps(home, module, out.parent / "cache")
-    tokens = maps.pooled(module.model.config.vision_config.grid)
-    run = _Run(module, home, tokens, config, out)
-    run.before = _record_of(checkpoint)
-    if module.moon.box_head and config.box_steps:
-        run.box_iou = fit_box_head(module.model.moon_box_head, home, maps, config.box_steps, config.seed)
-    gate_closed = module.moon.skip and not module.model.moon_skip.gate.any()
-    if config.skip_steps and gate_closed:
-        run.bag = BagOfEmbeddings(module, home, tokens)
-        run.train(config.skip_steps, config.skip_batch, config.skip_lr, "skip")
-    elif config.skip_steps:
-        logger.info("no warm-up of the skip path: the LLM's gate is open already")
-    if config.steps:
-        if gate_closed:
-            run.standardise_llm()
-        run.train(config.steps, config.batch, config.lr, "all")
-    run.finish()
-    if (sources := checkpoint_folder(checkpoint) / "sources.json").exists():
+    shop, starter = _set_up(corpus, split, plan, PictureStore(cache, settings), out)
+    history = _train(shop, starter, split)
+    best = best_recalls(history, plan.stages[-1].name, shop.validation.metric)
+    if state.is_main_process:
+        _publish(shop, starter, split, history, best, out)
+    state.wait_for_everyone()
+    return best
+
+
+def _set_up(
+    corpus: Corpus, split: TrainingRows, plan: Plan, store: PictureStore, out: Path
+) -> tuple[Workshop, Starter | None]:
+    """The model with what is trained of it, the triplets, and the development queries."""
+    config = plan.config
+    module = open_trainable(plan.model, plan.preset.moon, plan.weights, plan.attention)
+    if plan.lora_rank:
+        add_lora(module, plan.lora_rank)
+    freeze(module, plan.preset.frozen, tower=config.train_tower)
+    keep_frozen_towers_still(module)
+    if plan.gradient_checkpointing:
+        module.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    trained, total = parameter_counts(module)
+    plan.note(
+        "parameters", f"{trained:,} of {total:,}", "LoRA and what MOON adds" if plan.lora_rank else "all unfrozen"
+    )
+    trainable = frozenset(key for key, parameter in module.model.named_parameters() if parameter.requires_grad)
+
+    find_box = _boxes(config.boxes)
+    mined = MinedNegatives.open(config.mined, corpus) if config.mined else None
+    source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined)
+    starter = Starter(module, store.read, out.parent / CACHE) if _keeps_features(module, plan, source) else None
+    encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
+    validation = DevRecall(corpus, split.dev, source.items, encoding, find_box, config.seed, plan.stages[-1].batch)
+    if not len(validation):
+        raise BadInputError(f"{corpus.name}: no development query can be read, and a run needs some to find its best.")
+    broken = BrokenPictures(out / BROKEN)
+    return Workshop(module, plan, source, encoding, validation, broken, out / WORK, trainable), starter
+
+
+def _keeps_features(module: MoonTransformer, plan: Plan, source: TripletSource) -> bool:
+    if not has_small_tower(module):
+        return False
+    views, wish = views_of(source.corpus, source), plan.config.feature_cache
+    if plan.config.train_tower or wish is False:
+        plan.note("feature cache", "off", "asked for" if wish is False else "the tower is trained")
+        return False
+    keeps = views <= MAX_VIEWS or wish is True
+    plan.note("feature cache", "on" if keeps else "off", f"a small frozen tower and about {views:,} views")
+    return keeps
+
+
+def _train(shop: Workshop, starter: Starter | None, split: TrainingRows) -> list[dict[str, Any]]:
+    history: list[dict[str, Any]] = []
+    for stage in shop.plan.stages:
+        if not stage.steps:
+            continue
+        if stage.name == "all" and starter is None:
+            history += run_stage(shop, stage)
+        elif starter is None:
+            logger.info("stage %s is left out: it needs kept features of a small tower", stage.name)
+        elif stage.name == "boxes":
+            starter.fit_boxes(shop, split.train, split.dev, stage)
+        elif starter.applies(stage):
+            history += run_stage(shop, stage, partial(starter.prepare, stage, shop), starter.prepared(stage))
+    return history
+
+
+def best_recalls(history: Sequence[Mapping[str, Any]], stage: str, metric: str) -> dict[str, float]:
+    """The recalls of the validation of a stage that was best by ``metric``; empty without one."""
+    validations = [entry for entry in history if entry["stage"] == stage and f"eval_{metric}" in entry]
+    if not validations:
+        return {}
+    best = max(validations, key=lambda entry: entry[f"eval_{metric}"])
+    return {name.removeprefix("eval_"): value for name, value in best.items() if RECALL.fullmatch(name)}
+
+
+def _publish(
+    shop: Workshop,
+    starter: Starter | None,
+    split: TrainingRows,
+    history: Sequence[Mapping[str, Any]],
+    best: Mapping[str, float],
+    out: Path,
+) -> None:
+    """Write the checkpoint, its record and the report, and clear the workshop away."""
+    plan, corpus = shop.plan, shop.source.corpus
+    if starter:
+        starter.give_back()
+    save_trained(shop.module, out)
+    base = checkpoint_folder(plan.model)
+    if (sources := base / "sources.json").exists():
         shutil.copy(sources, out)
-    return run.best
+    facts = {
+        "config": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan.config).items()},
+        "plan": {key: {"value": value, "reason": reason} for key, (value, reason) in plan.reasons.items()},
+        "data": {**corpus.info, "train": len(split.train), "dev": len(split.dev), "splits": ["train", "dev"]},
+        "dev": dict(best),
+        "dev_box_iou": starter.box_iou if starter else None,
+        "broken_records": sum(1 for _ in shop.broken.file.open()) if shop.broken.file.exists() else 0,
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    before = json.loads(file.read_text()) if (file := base / RECORD).exists() else None
+    record = {**facts, "splits": split_record(corpus, split.train, split.dev), "before": before}
+    (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    write_report(out, history, facts)
+    shutil.rmtree(shop.folder)
 
 
-def tower_maps(home: HomeSet, module: MoonTransformer, cache: Path) -> TowerMaps:
-    """Feature maps of every view that training and validation use; no photo that shows a test model."""
-    views = [View(path) for p in home.products if p.split != "test" for path in p.product.images]
-    for photo in home.photos:
-        if photo.split != "test" and not photo.shows_test_model:
-            views += [photo.whole, photo.boxed]
-            if photo.split == "train":
-                frames, crops = photo.variants()
-                views += frames + crops
-    return TowerMaps.compute(module.model.vision_tower, views, home.root, cache)
+def _boxes(folder: Path | None) -> FindBox:
+    """The data's own boxes, and those of a detector that were kept in ``folder``."""
+    if folder is None:
+        return lambda picture, title: picture.box
+    return BoxCache.open(folder).box
 
 
-def _record_of(checkpoint: str) -> dict[str, Any] | None:
-    """What an earlier run wrote of the checkpoint it started from."""
-    file = checkpoint_folder(checkpoint) / "training.json"
-    return json.loads(file.read_text()) if file.exists() else None
-
-
-class _Run:
-    """One model in training: its log, its best recall and where it is kept."""
-
-    def __init__(self, module: MoonTransformer, home: HomeSet, maps: TowerMaps, config: FitConfig, out: Path) -> None:
-        self.module, self.config, self.out = module, config, out
-        self.model = moon_model(module)
-        self.sampler = TripletSampler(home, config.seed)
-        self.collate = Collator(module, maps)
-        self.validation = Validation(home)
-        check_held_out(home, self.sampler, self.validation)
-        self.loss = InfoNCE()
-        self.log: list[dict[str, float | str]] = []
-        self.best: dict[str, float] = {}
-        self.box_iou: float | None = None
-        self.before: dict[str, Any] | None = None
-        self.bag: BagOfEmbeddings | None = None
-        self.tower = module.model.vision_tower
-
-    def train(self, steps: int, batch: int, lr: float, stage: str) -> None:
-        """AdamW with warm-up and cosine decay; validates, logs and keeps the best checkpoint."""
-        optimizer = torch.optim.AdamW(self._groups(lr, stage), weight_decay=0.01)
-        schedule = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
-        self.module.model.vision_tower = MapTower()
-        started, self.best = time.monotonic(), {}
-        for step, examples in zip(range(1, steps + 1), self.sampler.batches(batch), strict=False):
-            self.model.train()
-            loss = self.step_loss(examples, stage)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss.item()} at step {step} of stage {stage}; lower the learning rate"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-            optimizer.step()
-            schedule.step()
-            entry: dict[str, float | str] = {
-                "stage": stage,
-                "step": step,
-                "loss": loss.item(),
-                "temperature": self.loss.temperature.item(),
-            }
-            if step % 20 == 0 or step == 5:
-                logger.info(
-                    "%s step %d: loss %.3f, %.2f s per step",
-                    stage,
-                    step,
-                    loss.item(),
-                    (time.monotonic() - started) / step,
-                )
-            if step % self.config.validate_every == 0 or step == steps:
-                entry |= self.validate(stage)
-            self.log.append(entry)
-        self.module.model.vision_tower = self.tower
-
-    def step_loss(self, examples: list[Example], stage: str) -> Tensor:
-        """Encode queries, positives and hard negatives and contrast them."""
-        inputs = [e.query for e in examples], [e.positive for e in examples] + [e.negative for e in examples]
-        queries, documents = (self.embed(column, stage) for column in inputs)
-        masked = torch.tensor(false_negatives(examples, self.sampler.products))
-        return self.loss(queries, documents, masked)
-
-    def standardise_llm(self) -> None:
-        """Before the gate opens: documents of a few batches show what the LLM's output looks like."""
-        self.module.model.vision_tower, self.tower = MapTower(), self.module.model.vision_tower
-        batches = islice(self.sampler.batches(self.config.batch), 3)
-        standardise_llm(self.module.eval(), (self.collate([e.positive for e in batch]) for batch in batches))
-        self.module.model.vision_tower = self.tower
-
-    def embed(self, inputs: Sequence[Input], stage: str) -> Tensor:
-        """Unit vectors, shape (inputs, width)."""
-        if stage == "skip" and self.bag is not None:
-            return self.bag(inputs, self.collate)
-        return in_length_order(lambda part: self.model(self.collate(part))["sentence_embedding"], inputs, 16)
-
-    def validate(self, stage: str) -> dict[str, float]:
-        self.model.eval()
-        recalls = self.validation(lambda inputs: self.embed(inputs, stage))
-        logger.info("%s validation: %s", stage, {key: round(value, 3) for key, value in recalls.items()})
-        if sum(recalls.values()) > sum(self.best.values()):
-            self.best = recalls
-            self.save(stage)
-        return recalls
-
-    def save(self, stage: str) -> None:
-        """The checkpoint in bfloat16 with its own tower back in place; training goes on in float32."""
-        stand_in, self.module.model.vision_tower = self.module.model.vision_tower, self.tower
-        state = {name: tensor.clone() for name, tensor in self.module.model.state_dict().items()}
-        save_moon(self.module.to(torch.bfloat16), self.out)
-        self.module.to(torch.float32)
-        self.module.model.load_state_dict(state)
-        self.module.model.vision_tower = stand_in
-        record = {
-            "config": asdict(self.config),
-            "stage": stage,
-            "dev": self.best,
-            "dev_box_iou": self.box_iou,
-            "splits": split_record(self.sampler, self.validation),
-            "before": self.before,
-        }
-        (self.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-
-    def finish(self) -> None:
-        (self.out / "training.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in self.log))
-        plot_run(self.log, self.out / "training.png")
-
-    def _groups(self, lr: float, stage: str) -> list[dict[str, Any]]:
-        """Parameters by learning rate; tower, box head and shared FFNs stay frozen, the whole LLM in the skip stage."""
-        groups: dict[float, list[nn.Parameter]] = defaultdict(list, {10.0: [self.loss.log_temperature]})
-        for name, parameter in self.module.model.named_parameters():
-            frozen = name.startswith(("vision_tower", "moon_box_head")) or any(part in name for part in FROZEN)
-            frozen = frozen or (stage == "skip" and any(part in name for part in NOT_IN_SKIP_STAGE))
-            parameter.requires_grad_(not frozen)
-            if not frozen:
-                groups[next((rate for part, rate in RATES if part in name), 1.0)].append(parameter)
-        return [{"params": parameters, "lr": rate * lr} for rate, parameters in groups.items()]
+def _claim(out: Path, config: FitConfig, corpus: Corpus, world: int) -> None:
+    """Make ``out`` the run's own. Raises BadInputError if a checkpoint, or a run with other settings, stands there."""
+    if (out / "config.json").exists():
+        raise BadInputError(f"{out} holds a checkpoint already; choose another folder, or remove it.")
+    wishes = json.loads(json.dumps(asdict(config), default=str))
+    run = {**wishes, "data": corpus.info["fingerprint"], "processes": world}
+    file = out / WORK / RUN
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(run, indent=2) + "\n")
+        return
+    earlier = json.loads(file.read_text())
+    changed = sorted(key for key in run.keys() | earlier.keys() if run.get(key) != earlier.get(key))
+    if changed:
+        raise BadInputError(
+            f"{out} holds an unfinished run with other settings ({', '.join(changed)}); start it again with the same "
+            "ones to go on, choose another folder, or remove this one."
+        )
+    logger.info("the unfinished run in %s goes on", out)

@@ -31,7 +31,7 @@ PICTURES = 2
 
 
 class DevRecall(BaseEvaluator):
-    """R@1 and R@10 of image, text and mixed queries of the development records (all of them, or ``QUERIES`` per kind).
+    """R@1 and R@10 of image, text and mixed queries of development records, ``QUERIES`` of each, without label texts.
 
     The gallery is their positives and a fixed sample of training items, with all fields. Right is what shares a key
     with the query: the product, a SKU of its model, the same title, another purchase for the query, its meaning.
@@ -57,6 +57,8 @@ class DevRecall(BaseEvaluator):
             rows = [int(row) for row in dev if bits[row] >> place & 1]
             for row in sorted(rng.sample(rows, min(QUERIES, len(rows)))):
                 record = corpus.record(row)
+                if record.segment != "title":
+                    continue
                 query = _query(record, modality, find_box)
                 if self._readable(query):
                     positives.add(record.positive)
@@ -71,13 +73,13 @@ class DevRecall(BaseEvaluator):
             if self._readable(document):
                 self._gallery.append(document)
                 self._keys.append({key for key in corpus.item_document_keys(row, item) if key})
-        self.primary_metric = "image_r1" if any(kind == "image" for kind, *_ in self._queries) else "text_r1"
+        self.metric = "image_r1" if any(kind == "image" for kind, *_ in self._queries) else "text_r1"
 
     def __len__(self) -> int:
         """Number of queries."""
         return len(self._queries)
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """``image_r1``, ``image_r10``, ``text_r1`` ... for the modalities that there are queries of."""
@@ -92,7 +94,7 @@ class DevRecall(BaseEvaluator):
             next((rank for rank, row in enumerate(best) if self._keys[row] & wanted), depth)
             for best, (_, _, wanted) in zip(found, self._queries, strict=True)
         ]
-        recalls = {}
+        recalls: dict[str, float] = {}
         for modality in MODALITIES:
             own = [rank for rank, (kind, *_) in zip(ranks, self._queries, strict=True) if kind == modality]
             if own:

@@ -1,0 +1,157 @@
+"""From wishes, preset, data and machine to the settings of a run, each with the reason for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from app.errors import BadInputError
+from trainer.training.config import FitConfig
+from trainer.training.presets import PRESETS, Preset, Stage
+from trainer.training.triplets import Recipe
+
+logger = logging.getLogger(__name__)
+
+MATRYOSHKA = (1024, 512, 256, 128, 64)
+"""Widths that are trained beside the full one where ``dims`` is "auto" (as MOON Embedding)."""
+LARGE = 1_000_000_000
+"""Parameters from which memory decides: half precision, gradient checkpointing."""
+
+
+@dataclass
+class Plan:
+    """Settings of a run; ``reasons`` says of each derived one why it is what it is."""
+
+    config: FitConfig
+    preset: Preset
+    model: str
+    device: str
+    world: int
+    bf16: bool = False
+    weights: torch.dtype = torch.float32
+    lora_rank: int = 0
+    gradient_checkpointing: bool = False
+    attention: str | None = None
+    workers: int = 0
+    dims: tuple[int, ...] = ()
+    recipe: Recipe = field(default_factory=Recipe)
+    stages: list[Stage] = field(default_factory=list)
+    validate_every: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, tuple[Any, str]] = field(default_factory=dict)
+
+    def choose(self, name: str, value: Any, reason: str) -> None:
+        """Set a field, remember the reason and log both."""
+        setattr(self, name, value)
+        self.note(name, value, reason)
+
+    def note(self, name: str, value: Any, reason: str) -> None:
+        self.reasons[name] = (str(value).removeprefix("torch."), reason)
+        logger.info("%s: %s (%s)", name, str(value).removeprefix("torch."), reason)
+
+
+def make_plan(config: FitConfig, model: str, records: int, parameters: int, width: int, world: int) -> Plan:
+    """Derive what ``config`` leaves open.
+
+    ``records`` is the number of training records, ``parameters`` and ``width`` the size of the model and its vectors,
+    ``world`` the number of processes. Raises BadInputError for wishes that cannot be fulfilled.
+    """
+    preset = preset_of(config)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = Plan(config, preset, model, device, world)
+    plan.note("device", device, "a CUDA GPU was found" if device == "cuda" else "no CUDA GPU was found")
+    _precision(plan, parameters)
+    if config.lora_rank is not None:
+        plan.choose("lora_rank", config.lora_rank, "asked for")
+    else:
+        plan.choose("lora_rank", preset.lora_rank, f"preset {config.preset}; 0 is full fine-tuning")
+    _memory(plan, parameters)
+    cores = os.cpu_count() or 1
+    if config.workers is not None:
+        plan.choose("workers", config.workers, "asked for")
+    elif device == "cpu":
+        plan.choose("workers", 0, "on a CPU workers would only take cores from the model")
+    else:
+        plan.choose("workers", min(8, max(1, cores // world)), f"{cores} cores for {world} processes, at most 8 each")
+    plan.choose("dims", _dims(config.dims, width), "widths that are trained beside the full one")
+    plan.recipe = Recipe(_mixture(config.mixture), config.sibling_share, preset.augment)
+    plan.stages = [_stage(plan, stage, records) for stage in preset.stages]
+    return plan
+
+
+def preset_of(config: FitConfig) -> Preset:
+    """Raises BadInputError for a name that is none."""
+    if config.preset not in PRESETS:
+        raise BadInputError(f"there is no preset {config.preset!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[config.preset]
+
+
+def _precision(plan: Plan, parameters: int) -> None:
+    wish = plan.config.precision
+    able = plan.device == "cuda" and torch.cuda.is_bf16_supported()
+    if wish != "auto":
+        plan.choose("bf16", wish == "bf16", "asked for")
+    else:
+        plan.choose("bf16", able, "the GPU computes in bfloat16" if able else "only recent GPUs gain from bfloat16")
+    lora = plan.config.lora_rank if plan.config.lora_rank is not None else plan.preset.lora_rank
+    if plan.bf16 and lora and parameters >= LARGE:
+        plan.choose("weights", torch.bfloat16, "frozen weights need no more; what is trained stays in float32")
+    else:
+        plan.choose("weights", torch.float32, "small updates are lost in bfloat16 weights")
+
+
+def _memory(plan: Plan, parameters: int) -> None:
+    wish = plan.config.gradient_checkpointing
+    if wish is not None:
+        plan.choose("gradient_checkpointing", wish, "asked for")
+    else:
+        large = parameters >= LARGE
+        plan.choose("gradient_checkpointing", large, f"{parameters / 1e9:.2f} billion parameters")
+    if plan.device == "cuda":
+        plan.choose("attention", "sdpa", "part of torch, and fast on every recent GPU")
+
+
+def _stage(plan: Plan, stage: Stage, records: int) -> Stage:
+    """The main stage as wished, or long enough for the epochs; validation some ten times."""
+    config, reason = plan.config, f"preset {plan.config.preset}"
+    if stage.name == "all":
+        stage = replace(stage, batch=config.batch or stage.batch, lr=config.lr or stage.lr)
+        if config.steps is not None:
+            stage, reason = replace(stage, steps=config.steps), "asked for"
+        elif stage.steps is None:
+            steps = max(1, round(records * config.epochs / (stage.batch * plan.world)))
+            stage = replace(stage, steps=steps)
+            reason = f"{config.epochs:g} epochs of {records} records in batches of {stage.batch} x {plan.world}"
+    elif stage.name == "skip" and config.skip_steps is not None:
+        stage, reason = replace(stage, steps=config.skip_steps), "asked for"
+    elif stage.name == "boxes" and config.box_steps is not None:
+        stage, reason = replace(stage, steps=config.box_steps), "asked for"
+    plan.note(f"stage {stage.name}", f"{stage.steps} steps of {stage.batch}, lr {stage.lr:g}", reason)
+    steps = stage.steps or 0
+    plan.validate_every[stage.name] = min(steps, config.validate_every or min(500, max(1, -(-steps // 10)))) or 1
+    return stage
+
+
+def _dims(wish: str, width: int) -> tuple[int, ...]:
+    if wish == "auto":
+        return tuple(dim for dim in MATRYOSHKA if dim < width)
+    try:
+        dims = tuple(int(part) for part in wish.split(",") if part.strip())
+    except ValueError:
+        raise BadInputError(f"--dims {wish!r} is no list of numbers; write for example 512,256,128 or auto.") from None
+    if any(not 0 < dim <= width for dim in dims):
+        raise BadInputError(f"--dims {wish!r}: the model's vectors have {width} dimensions; name smaller ones.")
+    return dims
+
+
+def _mixture(wish: str) -> tuple[float, float, float]:
+    try:
+        weights = tuple(float(part) for part in wish.split(":"))
+    except ValueError:
+        weights = ()
+    if len(weights) != 3 or min(weights) < 0 or sum(weights) == 0:
+        raise BadInputError(f"--mixture {wish!r} must weigh image, text and image+text queries, for example 12:3:2.")
+    return weights[0], weights[1], weights[2]

@@ -1,0 +1,103 @@
+"""What checkpoints with the starter's small, frozen tower have: kept features, a box head, a skip path to warm up."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from app.moon.tower import EfficientNetLiteModel
+from app.moon.transformer import MoonTransformer
+from trainer.data.corpus import Corpus
+from trainer.data.views import VARIANTS, View
+from trainer.training.batches import MapEncoding, TripletCollator
+from trainer.training.detector import boxed_pictures, fit_box_head, targets_of
+from trainer.training.features import MapTower, Read, TowerMaps
+from trainer.training.presets import Stage
+from trainer.training.stages import Workshop
+from trainer.training.triplets import TripletSource
+from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm
+
+logger = logging.getLogger(__name__)
+
+MAX_VIEWS = 60_000
+"""Feature maps of more views than this are not kept: 41 KB each."""
+CUTS = 2 + 2 * VARIANTS
+STANDARDISED_BATCHES = 3
+ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
+MEASURED = ("moon_skip.centre", "moon_skip.spread")
+
+
+def has_small_tower(module: MoonTransformer) -> bool:
+    return isinstance(getattr(module.model, "vision_tower", None), EfficientNetLiteModel)
+
+
+def views_of(corpus: Corpus, source: TripletSource) -> int:
+    """About how many views the training draws from."""
+    queries = int((corpus.columns["modalities"] & 1).sum())
+    return 2 * len(source.items) + CUTS * queries
+
+
+class Starter:
+    """Holds the tower while kept feature maps take its place in the model."""
+
+    def __init__(self, module: MoonTransformer, read: Read, cache: Path) -> None:
+        self._module, self._read, self._cache = module, read, cache
+        self._tower = module.model.vision_tower
+        self.tokens = TowerMaps(self._tower, read, cache, module.model.config.vision_config.grid)
+        self.encoding = MapEncoding(module, self.tokens)
+        self.box_iou: float | None = None
+        module.model.vision_tower = MapTower()
+
+    def give_back(self) -> None:
+        """Put the tower back into the model, and keep the features that are new."""
+        self._module.model.vision_tower = self._tower.to(self._module.model.device)
+        self.tokens.save()
+
+    def fit_boxes(self, shop: Workshop, train: NDArray[Any], dev: NDArray[Any], stage: Stage) -> None:
+        """Train the box head, if the model has one and pictures come with boxes; a resumed run reads it."""
+        corpus, seed = shop.source.corpus, shop.plan.config.seed
+        pictures = boxed_pictures(corpus, train)
+        if not self._module.moon.box_head or not pictures:
+            logger.info("no box head is trained: the model has none, or the data have no boxes")
+            return
+        maps = TowerMaps(self._tower, self._read, self._cache, None)
+        learned = targets_of(pictures, self._read, frames=True)
+        held_out = targets_of(boxed_pictures(corpus, dev), self._read, frames=False)
+        self.box_iou = fit_box_head(self._module.model.moon_box_head, maps, learned, held_out, stage, seed)
+        maps.save()
+
+    def applies(self, stage: Stage) -> bool:
+        """Whether a stage has anything to do: the skip path is trained alone only while the LLM does not count."""
+        if stage.name == "skip" and not gate_is_closed(self._module):
+            logger.info("no warm-up of the skip path: there is none, or the LLM's gate is open already")
+            return False
+        return True
+
+    def prepare(self, stage: Stage, shop: Workshop) -> None:
+        """Align the projector before the skip path is trained; measure the LLM's output before its gate opens."""
+        if not gate_is_closed(self._module):
+            return
+        if stage.name == "skip":
+            pictures = [View(p.location) for row in shop.source.items for p in shop.source.corpus.item(row).pictures]
+            self.tokens.fill(pictures)
+            align_projector(self._module, self.tokens.means(pictures))
+        else:
+            collate = TripletCollator(source=shop.source, encoding=self.encoding, broken=shop.broken)
+            firsts = range(0, STANDARDISED_BATCHES * stage.batch, stage.batch)
+            batches = (collate([{"number": n} for n in range(first, first + stage.batch)]) for first in firsts)
+            standardise_llm(self._module.eval(), (_column(batch, "positive") for batch in batches))
+
+    def prepared(self, stage: Stage) -> list[str]:
+        """Names of the parameters that :meth:`prepare` changes."""
+        if not gate_is_closed(self._module):
+            return []
+        parts = ALIGNED if stage.name == "skip" else MEASURED
+        return [name for name in self._module.model.state_dict() if name.startswith(parts)]
+
+
+def _column(batch: dict[str, Any], column: str) -> dict[str, Any]:
+    prefix = f"{column}_"
+    return {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}

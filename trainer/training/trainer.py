@@ -1,0 +1,120 @@
+"""The sentence-transformers trainer with what MOON adds: small safe checkpoints, its own log entries, an early stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+
+from app.errors import ModelError
+from trainer.training.expert_load import ExpertLoad
+
+WEIGHTS, LOSS = "trained.safetensors", "loss.safetensors"
+
+
+class MoonTrainer(SentenceTransformerTrainer):
+    """Trains the parameters that require a gradient with MOON's loss, on batches of draw numbers.
+
+    A checkpoint holds the trained parameters, and the loss with its temperature and memory, as safetensors.
+    """
+
+    loss: Any
+
+    def __init__(self, *args: Any, expert_load: ExpertLoad, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.processing_class = None  # the model has its own, and its configuration is to stay as it is
+        self._expert_load = expert_load
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As ever; raises FloatingPointError as soon as the loss is not a number, so that no further hour is lost."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            rate = self._get_learning_rate()
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1} (learning rate {rate:.2g}); "
+                "lower the learning rate, or train on from the last checkpoint with --precision fp32"
+            )
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds temperature, negatives per query, and the load of the experts per token type."""
+        is_step = "loss" in logs
+        if is_step:
+            logs = {**logs, **{name: round(float(value), 5) for name, value in self.loss.stats.items()}}
+        super().log(logs, start_time)
+        if is_step and (load := self._expert_load.read()):
+            self.state.log_history[-1]["expert_load"] = load  # type: ignore[assignment]
+
+    def get_batch_sampler(  # type: ignore[override]
+        self, dataset: Any, batch_size: int, drop_last: bool, **kwargs: Any
+    ) -> DefaultBatchSampler:
+        """Draw numbers in their order: they are random draws already."""
+        return DefaultBatchSampler(SequentialSampler(dataset), batch_size=batch_size, drop_last=drop_last)
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Matrices only: gates, segment weights and the temperature have no reason to go to 0 (our decision)."""
+        sizes = {name: parameter.ndim for name, parameter in model.named_parameters()}
+        return [name for name in super().get_decay_parameter_names(model) if sizes[name] >= 2]
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """None: checkpoints get a card from whoever publishes them."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_safely(
+            _trained(self.model, self.model.state_dict() if state_dict is None else state_dict), folder / WEIGHTS
+        )
+        own = {name: value for name, value in self.loss.state_dict().items() if not name.startswith("model.")}
+        save_safely(own, folder / LOSS)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The trained parameters by name, complete on every process; all processes must ask for it."""
+        whole = self.accelerator.get_state_dict(self.model_wrapped) if self.is_fsdp_enabled else self.model.state_dict()
+        return _trained(self.model, whole)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        if self.is_fsdp_enabled:
+            Trainer._load_from_checkpoint(self, resume_from_checkpoint, model)
+        else:
+            load_trained_parameters(self.model, folder / WEIGHTS)
+        missing, unexpected = self.loss.load_state_dict(load_file(folder / LOSS), strict=False)
+        if unexpected or any(not name.startswith("model.") for name in missing):
+            raise ModelError(f"{folder}: the state of another loss; start the run anew in another folder.")
+
+    def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint
+        if best is not None and not self.is_fsdp_enabled:
+            load_trained_parameters(self.model, Path(best) / WEIGHTS)
+        elif best is not None:
+            Trainer._load_from_checkpoint(self, best, self.model_wrapped)
+
+
+def save_safely(state: Mapping[str, Tensor], file: Path) -> None:
+    """Write tensors to a safetensors file that appears complete or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".{os.getpid()}")
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, temporary)
+    temporary.replace(file)
+
+
+def load_trained_parameters(model: nn.Module, file: Path) -> None:
+    """Read the trained parameters of a checkpoint. Raises ModelError if other parameters are trained now."""
+    state = load_file(file)
+    if state.keys() != {name for name, parameter in model.named_parameters() if parameter.requires_grad}:
+        raise ModelError(f"{file} holds other parameters than this run trains; start anew in another folder.")
+    model.load_state_dict(state, strict=False)
+
+
+def _trained(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: state[name] for name, parameter in model.named_parameters() if parameter.requires_grad}
