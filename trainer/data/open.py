@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from app.catalog.problems import Report
-from app.errors import CatalogError, disk_errors
+from app.errors import CatalogError
 from trainer.data.corpus import INFO, Corpus, CorpusWriter
 from trainer.data.detect import Format, Source, find_source
 from trainer.data.home_corpus import write_home
@@ -25,7 +25,7 @@ from trainer.data.shop_log import EVENTS
 logger = logging.getLogger(__name__)
 
 PROBLEMS = "problems.parquet"
-READERS = 1
+READERS = 2
 """Raised whenever a reader makes other records of the same source."""
 
 
@@ -50,13 +50,16 @@ def open_corpus(
     source = find_source(data, format, log, images)
     name, mark = data.absolute().stem, _fingerprint(source, events)
     folder = cache / f"{name}-{mark}"
-    with disk_errors():
+    try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / INFO).exists():
                 logger.info("%s is prepared as %s in %s", data, source.format, folder)
                 info = {"name": name, "source": str(data.absolute()), "format": source.format, "fingerprint": mark}
                 _prepare(source, folder, info, events)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CatalogError(f"{folder}: the data set cannot be prepared there ({reason}); make room for it") from error
     corpus = Corpus(folder)
     if problems is not None:
         problems.add(read_problems(corpus).problems)
@@ -80,6 +83,7 @@ def _prepare(source: Source, folder: Path, info: Mapping[str, str], events: Mapp
             raise CatalogError(f"{source.files[-1]}: no record can be made of the data set; what was wrong:\n{reasons}")
         writer.info["problems"] = report.to_dicts()
         report.write(partial / PROBLEMS)
+    shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 
 
