@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -72,9 +73,10 @@ def fit(
     """Train a MOON model; what is not given is derived from preset, data and machine, and logged with the reason.
 
     OUT gets the best checkpoint by recall on the development split, its record training.json and report.html. A run
-    that was interrupted goes on when it is started again. For several GPUs: `accelerate launch -m trainer.cli fit`.
+    that was interrupted goes on when it is started again. For several GPUs: `accelerate launch -m trainer fit`.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    first = int(os.environ.get("RANK", "0")) == 0
+    logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s")
     given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
     config = FitConfig(**{**given, "preset": preset.value})
     from torch import OutOfMemoryError
@@ -90,7 +92,8 @@ def fit(
             f"the GPU's memory is full ({error}); start again in another folder with --mini-batch 4, a smaller --batch "
             "or --gradient-checkpointing"
         ) from error
-    typer.echo(f"Wrote {out}; recall on the development split: {_numbers(best)}.")
+    if first:
+        typer.echo(f"Wrote {out}; recall on the development split: {_numbers(best)}.")
 
 
 def _numbers(values: dict[str, float]) -> str:

@@ -49,7 +49,7 @@ from trainer.training.validation import DevRecall
 logger = logging.getLogger(__name__)
 
 CACHE, WORK = "cache", "work"
-RUN, RECORD, BROKEN = "run.json", "training.json", "broken.jsonl"
+RUN, RECORD, COURSE, BROKEN = "run.json", "training.json", "training.jsonl", "broken.jsonl"
 RECALL = re.compile(r"eval_(image|text|both)_r\d+")
 PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "accelerate", "peft", "datasets")
 
@@ -60,13 +60,14 @@ def fit(
     """Train on the data set ``data`` and write the best checkpoint by development recall to ``out``.
 
     A run that was interrupted goes on where it was when it is started again with the same settings. Beside the
-    checkpoint stand ``training.json`` (settings with reasons, data, recalls), ``report.html``, the log for tensorboard,
-    and ``broken.jsonl`` with the records whose pictures could not be read. Returns the best recalls.
+    checkpoint stand ``training.json`` (settings with reasons, data, recalls), ``training.jsonl`` and ``report.html`` (its
+    course), the log for tensorboard, and ``broken.jsonl`` with the records whose pictures could not be read. Returns the best recalls.
 
     Raises BadInputError for settings that cannot be fulfilled, CatalogError for data that cannot be read, ModelError
     for a base model that cannot be trained, FloatingPointError for a loss that is not a number.
     """
-    state, settings, cache = PartialState(), read_settings(), out.parent / CACHE
+    state = PartialState(cpu=not torch.cuda.is_available())
+    settings, cache = read_settings(), out.parent / CACHE
     with state.local_main_process_first():
         corpus = open_corpus(data, cache=cache, format=format, log=log)
     split = training_rows(corpus)
@@ -181,6 +182,7 @@ def _publish(
     before = json.loads(file.read_text()) if (file := base / RECORD).exists() else None
     record = {**facts, "splits": split_record(corpus, split.train, split.dev), "before": before}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    (out / COURSE).write_text("".join(json.dumps(entry) + "\n" for entry in history))
     write_report(out, history, facts)
     shutil.rmtree(shop.folder)
 

@@ -63,6 +63,8 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(config, preset, model, device, world)
     plan.note("device", device, "a CUDA GPU was found" if device == "cuda" else "no CUDA GPU was found")
+    if device == "cuda" and world == 1 and (found := torch.cuda.device_count()) > 1:
+        plan.note("processes", 1, f"{found} GPUs were found; to use all: accelerate launch -m trainer fit ...")
     _precision(plan, parameters)
     if config.lora_rank is not None:
         plan.choose("lora_rank", config.lora_rank, "asked for")

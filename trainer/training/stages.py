@@ -153,6 +153,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # one process uses one GPU; more are for more processes
     draws = steps * stage.batch * plan.world
     return MoonTrainer(
         model=model,
