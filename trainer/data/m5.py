@@ -23,7 +23,7 @@ from trainer.data.columns import split_of_name
 from trainer.data.corpus import CorpusWriter
 from trainer.data.keys import key
 from trainer.data.record import Item, Picture, Record
-from trainer.data.rows import json_form, read_any, read_members
+from trainer.data.rows import json_form, only_member, read_any, read_members
 
 QUERY_OF = 10
 """One product in so many is a query."""
@@ -125,10 +125,7 @@ def _entries(file: Path) -> Iterator[tuple[str, Any]]:
         yield from read_members(file)
         return
     for row in read_any(file):
-        if isinstance(row, dict) and len(row) == 1 and isinstance(next(iter(row.values())), dict):
-            yield next(iter(row.items()))
-        else:
-            yield "", row
+        yield only_member(row) if isinstance(row, dict) else ("", row)
 
 
 def _item(

@@ -65,12 +65,22 @@ def json_form(file: Path) -> JsonForm:
 
 
 def first_columns(file: Path) -> set[str]:
-    """Columns of the first rows; of a JSON object of objects, those of its first members."""
+    """Columns of the first rows; where rows are ``{id: {...}}``, or the file is one such object, those inside."""
     if file.suffix.lower() == ".json" and json_form(file) == "object":
         rows: Iterator[Any] = (value for _, value in read_members(file))
     else:
-        rows = read_any(file)
+        rows = (only_member(row)[1] if isinstance(row, dict) else row for row in read_any(file))
     return {name for row in islice(rows, 20) if isinstance(row, dict) for name in row}
+
+
+def only_member(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Id and cells of a row ``{id: {...}}``; any other row is returned whole, without an id.
+
+    >>> only_member({"7": {"title": "chair"}}), only_member({"title": "chair"})
+    (('7', {'title': 'chair'}), ('', {'title': 'chair'}))
+    """
+    name, value = next(iter(row.items()), ("", None))
+    return (name, value) if len(row) == 1 and isinstance(value, dict) else ("", row)
 
 
 @contextmanager
