@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.data.corpus import Corpus, CorpusWriter
-from trainer.data.negatives import NegativePool
+from trainer.data.negatives import NegativePool, training_items
 from trainer.data.record import Item, Record
 
 SOFAS, CHAIRS, LAMPS = ("Home", "Seats", "Sofas"), ("Home", "Seats", "Chairs"), ("Home", "Lamps")
@@ -103,3 +103,22 @@ def test_missing_keys_at_a_range_end_find_nothing(corpus):
     pool = NegativePool(corpus, np.array([7]))
     assert pool.same_category(0, Random(0)) is None
     assert pool.sibling(0, Random(0)) is None
+
+
+def test_training_sees_no_item_that_other_splits_alone_name(tmp_path):
+    names = ["train", "both", "test", "dev-negative", "catalog", "test-a", "test-b", "mixed-a", "mixed-b"]
+    groups = {"test-a": "t", "test-b": "t", "mixed-a": "m", "mixed-b": "m"}
+    with CorpusWriter(tmp_path, {"name": "test"}) as writer:
+        writer.add_catalog(Item(name, group=groups.get(name, "")) for name in names)
+        writer.add(Record("train", text="q", negative="mixed-a"))
+        writer.add(Record("both", text="q"))
+        writer.add(Record("both", text="q", split="test"))
+        writer.add(Record("test", text="q", split="test"))
+        writer.add(Record("train", text="q", negative="dev-negative", split="dev"))
+        writer.add(Record("test-a", text="q", split="test"))
+        writer.add(Record("mixed-b", text="q", split="test"))
+        writer.add(Record(Item("test", "the same product once more"), text="q", split="dev"))
+        writer.add(Record(Item("train", "the same product once more"), text="q", split="dev"))
+    corpus = Corpus(tmp_path)
+    allowed = training_items(corpus, corpus.rows_of("train"))
+    assert [corpus.item(row).id for row in allowed] == ["train", "both", "catalog", "mixed-a", "train"]
