@@ -7,13 +7,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from app.moon.load import load_module
 from trainer import cli
-from trainer.commands import training
+from trainer.commands import evaluation, training
 from trainer.training.config import FitConfig
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -127,29 +128,62 @@ def test_a_merger_without_its_base_is_one_line(trainer, tmp_path):
     assert (code, error) == (1, f"Error: {message}\n")
 
 
-def test_evaluate_prints_tables_and_targets_and_writes_the_numbers(trainer, home_folder, checkpoint, tmp_path):
-    file = tmp_path / "numbers.json"
+@pytest.mark.slow
+def test_evaluate_measures_a_checkpoint_and_writes_numbers_and_a_page(
+    trainer, home_folder, checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MOON_DATA", str(tmp_path / "data"))
+    numbers, page = tmp_path / "numbers.json", tmp_path / "page.html"
     code, output, _ = trainer(
-        *("evaluate", "--preset", "home", "--model", str(checkpoint)),
-        *("--data", str(home_folder), "--json", str(file), "--seed", "2"),
+        *("evaluate", str(checkpoint), "--data", str(home_folder), "--seed", "2", "--limit", "12"),
+        *("--json", str(numbers), "--html", str(page)),
     )
     assert code == 0
+    for words in (
+        "Retrieval of whole products",
+        "R@10, duplicates count",
+        "12 queries, 16 products",
+        "category, level",
+    ):
+        assert words in output
     for words in ("customer photo", "raw vision", "BM25", "centre box", "seed 2", "wanted at least 0.80"):
         assert words in output
-    numbers = json.loads(file.read_text())
-    assert numbers["preset"] == "home"
-    assert len(numbers["targets"]) == 3
+    found = json.loads(numbers.read_text())
+    assert found["setup"]["data"]["format"] == "home"
+    assert found["models"][0]["family"] == "MOON"
+    assert len(found["models"][0]["version"]) == 20
+    assert len(found["home"][str(checkpoint)]["targets"]) == 3
+    assert page.read_text().count("<img ") == 4
 
 
-def test_evaluate_reports_a_model_that_is_not_there_in_one_line(trainer, home_folder, tmp_path):
+def test_evaluate_names_data_without_queries_in_the_split(trainer, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOON_DATA", str(tmp_path / "data"))
+    row = {"id": "1", "doc_title": "red chair", "query_title": "chair"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+    code, _, error = trainer("evaluate", str(checkpoint), "--data", str(tmp_path / "train.jsonl"))
+    assert (code, error) == (
+        1,
+        "Error: train has no queries in the split 'test'; choose another with --split.\n",
+    )
+
+
+def test_evaluate_reports_a_model_that_is_not_there_in_one_line(trainer, home_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOON_DATA", str(tmp_path / "data"))
     missing = str(tmp_path / "nowhere")
-    code, _, error = trainer("evaluate", "--preset", "home", "--model", missing, "--data", str(home_folder))
+    code, _, error = trainer("evaluate", missing, "--data", str(home_folder))
     assert code == 1
-    assert error == f"Error: {missing}: no such folder; point MOON_MODEL at a MOON checkpoint folder or Hub id.\n"
+    assert error.startswith(f"Error: {missing}: no such folder; name a model folder or a Hub id")
+    assert error.count("\n") == 1
+
+
+def test_evaluate_offers_the_formats_that_can_be_read():
+    from trainer.data.detect import Format
+
+    assert get_args(evaluation.Format) == get_args(Format)
 
 
 def test_a_setting_that_cannot_be_read_is_one_line(trainer, monkeypatch):
     monkeypatch.setenv("MOON_BATCH_SIZE", "many")
-    code, _, error = trainer("evaluate", "--preset", "home")
+    code, _, error = trainer("evaluate")
     assert code == 1
     assert error.startswith("Error: MOON_BATCH_SIZE is 'many': ")

@@ -28,36 +28,43 @@ def evaluate(
     format_: Annotated[Format, typer.Option("--format", help="What the data are")] = "auto",
     log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")] = None,
+    boxes: Annotated[Path | None, typer.Option(help="Core product boxes from `trainer detect`")] = None,
     split: Annotated[Split, typer.Option(help="Whose queries are asked")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Queries drawn at random; by default all")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Also write a page with plots to this file")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Measure models side by side: retrieval by picture, text and both, category and attribute prediction.
+    """Measure models side by side on a data set.
 
-    MOON checkpoints and the models that the paper compares with are measured alike. On the home-goods set, checkpoints
-    are also measured beside a raw vision tower and BM25.
+    Retrieval by picture, text and both, category and attribute prediction. MOON checkpoints and the models that the
+    paper compares with are measured alike; on the home-goods set checkpoints also stand beside raw vision and BM25.
     """
     from rich.console import Console
 
+    from trainer.data.boxes import BoxCache
     from trainer.data.home import HomeSet
     from trainer.data.open import open_corpus
     from trainer.data.pictures import PictureStore
     from trainer.evaluation.benchmark import prepare
     from trainer.evaluation.models import open_model
+    from trainer.evaluation.models.checkpoint import read_checkpoint
     from trainer.evaluation.page import page
     from trainer.evaluation.progress import show_progress
     from trainer.evaluation.report import show
     from trainer.evaluation.run import Bench, compare
 
     settings = read_settings()
+    names = models or [settings.model]
+    for name in names:
+        read_checkpoint(name)
     cache = settings.data / "trainer"
     corpus = open_corpus(data, cache=cache, format=format_, log=log, images=images)
     benchmark = prepare(corpus, split, limit, seed, show_progress)
-    bench = Bench(benchmark, PictureStore(cache, settings).read, settings, seed=seed, track=show_progress)
+    find_box = BoxCache.open(boxes).box if boxes else None
+    bench = Bench(benchmark, PictureStore(cache, settings).read, settings, find_box, seed, show_progress)
     home = HomeSet(data) if corpus.info["format"] == "home" else None
-    comparison = compare(models or [settings.model], bench, open_model, home)
+    comparison = compare(names, bench, open_model, home)
     show(comparison, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if json_file is not None:
         json_file.write_text(json.dumps(comparison.to_dict(), indent=2) + "\n")

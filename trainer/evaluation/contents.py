@@ -20,12 +20,14 @@ View = Modality | Literal["unlabelled"]
 """What of a query or product is shown. Unlabelled: pictures and title, for the prediction of the rest (see below)."""
 
 Contents = Mapping[View, Content]
-FindBox = Callable[[Image, str], Box | None]
+FindBox = Callable[[Picture, str], Box | None]
+"""The core product's box in pixels of the original picture, which a text may guide: see :mod:`trainer.data.boxes`."""
 
 
 class ContentReader:
-    """Reads pictures with ``read``; ``find_box`` knows core product boxes of pictures for which the data have none.
+    """Reads pictures with ``read``; ``find_box`` knows their core products, without it only the data do.
 
+    With it or with boxes in the data nothing else is cropped; without, models look for core products themselves.
     ``broken`` holds the reason by location of pictures that cannot be read. What is left of a product or query is
     shown; a view with nothing left is missing.
     """
@@ -67,25 +69,23 @@ class ContentReader:
         self, pictures: tuple[Picture, ...], title: str
     ) -> tuple[tuple[Image, ...], tuple[Image | None, ...]]:
         """Pictures that can be read, and their crops; without any known box no crops, so that models look for them."""
-        images, crops, boxed = [], [], False
+        images, crops, boxed = [], [], self._find_box is not None
         for picture in pictures:
             try:
                 image = self._read(picture.location)
             except BadInputError as error:
                 self.broken[picture.location] = str(error)
                 continue
-            box = shown_box(picture.box, image) if picture.box else None
-            if box is None and self._find_box:
-                box = self._find_box(image, title)
+            box = self._find_box(picture, title) if self._find_box else picture.box
             images.append(image)
-            crops.append(_crop(image, box))
+            crops.append(_crop(image, shown_box(box, image)) if box else None)
             boxed |= box is not None
-        return tuple(images), tuple(crops) if boxed else ()
+        return tuple(images), tuple(crops) if boxed and images else ()
 
 
-def _crop(image: Image, box: Box | None) -> Image | None:
+def _crop(image: Image, box: Box) -> Image | None:
     """The box with the usual padding; None for boxes that are no use."""
-    used = box and usable_box(box, *image.size)
+    used = usable_box(box, *image.size)
     if not used:
         return None
     x0, y0, x1, y1 = map(round, used)

@@ -18,8 +18,11 @@ def silently(sequence: Many, title: str) -> Iterable[Any]:
 
 
 def show_progress(sequence: Many, title: str) -> Iterable[Any]:
-    """A progress bar on stderr that leaves no trace."""
+    """A progress bar on stderr that leaves no trace; nothing if that is no terminal."""
     from rich.console import Console
     from rich.progress import track
 
-    return track(sequence, total=len(sequence), description=title, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return sequence
+    return track(sequence, total=len(sequence), description=title, console=console, transient=True)

@@ -59,10 +59,9 @@ def setup_lines(comparison: Comparison) -> list[str]:
         version = f", {model.version}" if model.version else ""
         line = f"{model.name}: {model.family}{version}, {model.dimensions} dimensions, {model.seconds} s"
         missing = [f"{count} {kind} left out" for kind, count in model.left_out.items() if count]
-        missing += (
-            [f"{len(model.broken)} pictures cannot be read, the first: {model.broken[0]}"] if model.broken else []
-        )
-        lines.append("; ".join([line, *missing]) + ("" if model.broken else "."))
+        lines.append("; ".join([line, *missing]) + ".")
+        if model.broken:
+            lines.append(f"Pictures that could not be read: {len(model.broken)}, the first: {model.broken[0]}")
     return lines + [f"Warning: {warning}" for warning in setup["warnings"]]
 
 

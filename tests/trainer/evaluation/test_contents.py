@@ -95,13 +95,18 @@ def test_without_known_boxes_models_look_for_the_core_product(reader, tmp_path):
     assert reader.product(item(tmp_path, "red", "chair"), unlabelled=False)["image"].crops == ()
 
 
-def test_known_boxes_are_asked_for_where_the_data_have_none(tmp_path):
+def test_boxes_of_a_detector_are_used_and_what_it_did_not_find_is_not_cropped(tmp_path):
     asked = []
-    plain = dataclasses.replace(photo(tmp_path, "photo", "red"), box=None)
     store = PictureStore(tmp_path / "cache", Settings(_env_file=None))
-    reader = ContentReader(store.read, lambda image, title: asked.append(title) or (0.0, 0.0, 10.0, 10.0))
+
+    def find(picture, title):
+        asked.append((picture.location, title))
+        return (0.0, 0.0, 10.0, 10.0) if title == "chair" else None
+
+    reader, plain = ContentReader(store.read, find), Picture(photo(tmp_path, "photo", "red").location)
     assert reader.query(query(tmp_path, text="chair", picture=plain))["both"].crops[0].getpixel((2, 2)) == (255, 0, 0)
-    assert asked == ["chair"]
+    assert reader.query(query(tmp_path, text="x", picture=plain))["both"].crops == (None,)
+    assert asked == [(plain.location, "chair"), (plain.location, "x")]
 
 
 def test_a_store_that_fails_otherwise_is_a_bug_and_not_hidden(tmp_path):
