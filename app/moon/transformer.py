@@ -134,7 +134,8 @@ class MoonTransformer(Transformer):
         if getattr(config, "moon", None) is None:
             raise ModelError(f"{model_name_or_path} is no MOON checkpoint; make one with `trainer upcycle`.")
         model_kwargs.pop("trust_remote_code", None)
-        cls: Any = moon_class(_base_class(config))
+        base: Any = _base_class(config)
+        cls: Any = moon_class(base)
         model, loading = cls.from_pretrained(
             model_name_or_path,
             config=config,

@@ -75,6 +75,7 @@ def test_dare_linear_at_density_one_is_the_weighted_mean(trained, checkpoint, tm
     assert_weights(tmp_path, {name: 0.75 * first[name] + 0.25 * second[name] for name in first})
 
 
+@pytest.mark.slow
 def test_ties_keeps_the_largest_changes_and_the_sign_that_outweighs_the_other(trained, checkpoint, tmp_path):
     merge(trained, tmp_path, "ties", base=str(checkpoint), density=0.3)
     base, first, second = map(weights_of, (checkpoint, *trained))
@@ -93,6 +94,7 @@ def trim(change: Tensor, density: float) -> Tensor:
     return torch.where(change.abs() >= threshold, change, 0)
 
 
+@pytest.mark.slow
 def test_random_shares_follow_the_seed_and_leave_the_random_numbers_of_others_alone(trained, checkpoint, tmp_path):
     state = torch.get_rng_state()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -111,6 +113,7 @@ def test_a_merged_checkpoint_embeds_as_its_equal_sources_do(trained, tmp_path):
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_result_has_the_first_checkpoints_dtype_and_is_computed_in_single_precision(trained, tmp_path):
     half = tmp_path / "half"
     save_moon(load_module(trained[1]).to(torch.bfloat16), half)
