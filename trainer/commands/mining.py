@@ -105,7 +105,7 @@ def mine(
     log: Log = None,
     images: Images = None,
 ) -> None:
-    """Find hard negatives: products that a checkpoint confuses with the right one.
+    """Find hard negatives: products that a checkpoint takes for another.
 
     For every training record the nearest products are searched exactly. Those as right as the positive are left out:
     the same product, model or title, another product bought for the query, one that it means just as well; and so are
