@@ -32,6 +32,7 @@ from trainer.training.batches import BrokenPictures, Encoding, PixelEncoding
 from trainer.training.config import FitConfig
 from trainer.training.model import (
     add_lora,
+    checkpoint_activations,
     freeze,
     keep_frozen_towers_still,
     model_size,
@@ -60,8 +61,9 @@ def fit(
     """Train on the data set ``data`` and write the best checkpoint by development recall to ``out``.
 
     A run that was interrupted goes on where it was when it is started again with the same settings. Beside the
-    checkpoint stand ``training.json`` (settings with reasons, data, recalls), ``training.jsonl`` and ``report.html`` (its
-    course), the log for tensorboard, and ``broken.jsonl`` with the records whose pictures could not be read. Returns the best recalls.
+    checkpoint stand ``training.json`` (settings with reasons, data, recalls), its course in ``training.jsonl`` and
+    ``report.html``, the log for tensorboard, and ``broken.jsonl`` with records whose pictures could not be read.
+    Returns the best recalls.
 
     Raises BadInputError for settings that cannot be fulfilled, CatalogError for data that cannot be read, ModelError
     for a base model that cannot be trained, FloatingPointError for a loss that is not a number.
@@ -98,7 +100,7 @@ def _set_up(
     freeze(module, plan.preset.frozen, tower=config.train_tower)
     keep_frozen_towers_still(module)
     if plan.gradient_checkpointing:
-        module.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpoint_activations(module)
     trained, total = parameter_counts(module)
     plan.note(
         "parameters", f"{trained:,} of {total:,}", "LoRA and what MOON adds" if plan.lora_rank else "all unfrozen"

@@ -94,6 +94,13 @@ def keep_frozen_towers_still(module: nn.Module) -> None:
             child.train = MethodType(lambda self, mode=True: self, child)
 
 
+def checkpoint_activations(module: MoonTransformer) -> None:
+    """Gradient checkpointing: layers are computed again in the backward pass instead of keeping what is inside them."""
+    model = module.model
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def merged(module: MoonTransformer) -> MoonTransformer:
     """``module`` with LoRA updates added to the weights that they update; without LoRA as it is."""
     if isinstance(module.model, PeftModel):

@@ -1,0 +1,178 @@
+"""Whole training runs on tiny checkpoints: what they write, and that a crash costs nothing but the time since."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.app.moon.tiny_models import PROCESSORS, write_base
+from transformers import AutoProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+from app.errors import BadInputError, ModelError
+from app.moon.embedder import load_encoder
+from app.moon.load import load_module, moon_model
+from app.moon.prompt import model_input
+from app.schema import Query
+from app.settings import Settings
+from trainer.training import fit as fit_module
+from trainer.training.config import FitConfig
+from trainer.training.trainer import MoonTrainer
+
+SHORT = {"box_steps": 2, "skip_steps": 4, "steps": 6, "batch": 3, "validate_every": 2}
+
+
+class PowerCut(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def run(home_folder: Path, checkpoint: Path, tmp_path: Path) -> Callable[..., tuple[Path, dict[str, float]]]:
+    """Train into a folder of the test's own."""
+
+    def start(name: str = "run", **wishes: object) -> tuple[Path, dict[str, float]]:
+        config = FitConfig(**{"model": str(checkpoint), **SHORT, **wishes})
+        return tmp_path / name, fit_module.fit(home_folder, tmp_path / name, config)
+
+    return start
+
+
+def course(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[tuple[str, int, float]]:
+    return [(entry["stage"], entry["step"], entry["loss"]) for entry in course(folder) if "loss" in entry]
+
+
+@pytest.mark.slow
+def test_a_whole_run_writes_a_checkpoint_its_record_its_course_and_a_report(run, checkpoint):
+    folder, best = run()
+    assert best.keys() == {f"{kind}_r{k}" for kind in ("image", "text", "both") for k in (1, 10)}
+    record = json.loads((folder / "training.json").read_text())
+    assert record["config"]["skip_steps"] == 4
+    assert record["dev"] == best
+    assert record["data"]["format"] == "home"
+    assert record["splits"]["trained"]["splits"] == ["train"]
+    assert record["splits"]["validated"]["splits"] == ["dev"]
+    assert record["plan"]["workers"]["reason"]
+    assert 0 <= record["dev_box_iou"] <= 1
+    steps = [(stage, step) for stage, step, _ in losses(folder)]
+    assert steps == [("skip", n) for n in range(1, 5)] + [("all", n) for n in range(1, 7)]
+    assert all(entry["temperature"] == pytest.approx(0.05, abs=0.01) for entry in course(folder) if "loss" in entry)
+    assert "expert_load" in course(folder)[-4]
+    assert "<svg" in (folder / "report.html").read_text()
+    assert list((folder / "tensorboard" / "all").iterdir())
+    assert not (folder / "work").exists()
+    trained, untrained = load_module(str(folder)), load_module(str(checkpoint))
+    assert trained.model.dtype == torch.bfloat16
+    changed, kept = "moon_skip.linear.weight", "vision_tower.stem.0.weight"
+    before, after = untrained.model.state_dict(), trained.model.state_dict()
+    assert not torch.equal(after[changed], before[changed].bfloat16())
+    assert torch.equal(after[kept], before[kept].bfloat16())
+    assert moon_model(trained).encode([model_input([], "<|title|> chair<|/title|>")]).shape == (1, 16)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, monkeypatch):
+    unbroken, _ = run("unbroken")
+    step = MoonTrainer.training_step
+
+    def cut(self: MoonTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        if self.args.max_steps == 6 and self.state.global_step == 5:
+            raise PowerCut
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(MoonTrainer, "training_step", cut)
+    with pytest.raises(PowerCut):
+        run("broken")
+    monkeypatch.undo()
+    torch.manual_seed(99)
+    broken, _ = run("broken")
+    assert losses(broken) == losses(unbroken)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (broken, unbroken))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_not_mixed_up_with_another_one(run, monkeypatch):
+    monkeypatch.setattr(fit_module, "_train", lambda *_: (_ for _ in ()).throw(PowerCut))
+    with pytest.raises(PowerCut):
+        run()
+    with pytest.raises(BadInputError, match=r"unfinished run with other settings \(lr\)"):
+        run(lr=0.5)
+
+
+@pytest.mark.slow
+def test_a_finished_checkpoint_is_not_written_over(run):
+    folder, _ = run(box_steps=0, skip_steps=0, steps=1)
+    with pytest.raises(BadInputError, match="holds a checkpoint already"):
+        run(box_steps=0, skip_steps=0, steps=1)
+    assert (folder / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_ends_the_run_at_once_and_says_where(run):
+    with pytest.raises(FloatingPointError, match=r"at step \d+ \(learning rate .*lower the learning rate"):
+        run(box_steps=0, skip_steps=0, lr=1e30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wishes", [{"mini_batch": 2, "dims": "8,4"}, {"objective": "circle", "past_batches": 0}])
+def test_every_kind_of_loss_trains_from_pixels(run, wishes):
+    folder, best = run(box_steps=0, skip_steps=0, steps=3, feature_cache=False, **wishes)
+    assert best
+    assert len(losses(folder)) == 3
+
+
+@pytest.mark.slow
+def test_gradient_caching_takes_the_same_steps(run):
+    direct, _ = run("direct", box_steps=0, skip_steps=0)
+    cached, _ = run("cached", box_steps=0, skip_steps=0, mini_batch=2)
+    for (_, _, ours), (_, _, theirs) in zip(losses(cached), losses(direct), strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def qwen_base(tmp_path_factory) -> Iterator[Callable[[str], Path]]:
+    for config, processor in PROCESSORS.items():
+        AutoProcessor.register(config, processor, exist_ok=True)
+    yield lambda name: write_base(name, tmp_path_factory.mktemp(name))
+    for config in PROCESSORS:
+        PROCESSOR_MAPPING._extra_content.pop(config, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "architecture"),
+    [("qwen2.5-vl-3b", "qwen2.5-vl"), ("qwen3-vl-2b", "qwen3-vl"), ("qwen3-vl-embedding-2b", "qwen3-vl")],
+)
+def test_large_presets_make_a_searchable_checkpoint_of_a_base_model(run, qwen_base, preset, architecture, caplog):
+    caplog.set_level(logging.INFO)
+    base = qwen_base(architecture)
+    folder, best = run(preset=preset, model=str(base), steps=2, lora_rank=2, gradient_checkpointing=True)
+    assert best
+    assert "lora_rank: 2 (asked for)" in caplog.text
+    embedder = load_encoder(Settings(_env_file=None, model=str(folder), detector="none"))
+    vectors, _ = embedder.embed_queries([Query(text="red chair"), Query(text="blue table")])
+    assert vectors.shape == (2, 32)
+    assert not (vectors[0] == vectors[1]).all()
+
+
+@pytest.mark.slow
+def test_a_trained_checkpoint_can_be_trained_on_and_keeps_its_history(run):
+    first, _ = run("first", box_steps=0, skip_steps=0, steps=1)
+    second, _ = run("second", box_steps=0, skip_steps=0, steps=1, model=str(first))
+    record = json.loads((second / "training.json").read_text())
+    assert record["before"]["config"]["steps"] == 1
+    assert record["before"]["before"] is None
+
+
+def test_a_base_that_is_nowhere_is_named(run, tmp_path):
+    with pytest.raises(ModelError, match="nowhere: no model can be read there"):
+        run(model=str(tmp_path / "nowhere"))
