@@ -49,6 +49,44 @@ def read_catalog(file: Path, report: Report) -> list[CatalogRow]:
     Raises CatalogError if the file cannot be read or has no ``id`` column.
     """
     rows: dict[str, CatalogRow] = {}
+    for row in _valid_rows(file, report):
+        _keep_last(rows, row, report)
+    return list(rows.values())
+
+
+def stream_catalog(file: Path, report: Report) -> Iterator[CatalogRow]:
+    """The same products one at a time, for catalogs that need not fit into memory; the file is read twice.
+
+    Products whose id occurs several times come last. Raises CatalogError as :func:`read_catalog` does.
+    """
+    repeated = _repeated_ids(file)
+    rows: dict[str, CatalogRow] = {}
+    for row in _valid_rows(file, report):
+        if row.product.id in repeated:
+            _keep_last(rows, row, report)
+        else:
+            yield row
+    yield from rows.values()
+
+
+def _repeated_ids(file: Path) -> set[str]:
+    seen: set[str] = set()
+    repeated: set[str] = set()
+    for cells in read_rows(file):
+        if isinstance(cells, BrokenRow):
+            continue
+        for _, key, _ in fields.each({"id": cells.get("id")}, fields.text):
+            (repeated if key in seen else seen).add(key)
+    return repeated
+
+
+def _keep_last(rows: dict[str, CatalogRow], row: CatalogRow, report: Report) -> None:
+    if row.product.id in rows:
+        report.add([_duplicate(rows.pop(row.product.id), row.number)])
+    rows[row.product.id] = row
+
+
+def _valid_rows(file: Path, report: Report) -> Iterator[CatalogRow]:
     ignored: set[str] = set()
     empty = True
     for number, cells in enumerate(read_rows(file), start=1):
@@ -62,16 +100,12 @@ def read_catalog(file: Path, report: Report) -> list[CatalogRow]:
         parser = _RowParser(number, cells, file.parent)
         product = parser.product()
         report.add(parser.problems)
-        if product is None:
-            continue
-        if product.id in rows:
-            report.add([_duplicate(rows.pop(product.id), number)])
-        rows[product.id] = CatalogRow(number, product)
+        if product is not None:
+            yield CatalogRow(number, product)
     if empty:
         raise CatalogError(f"{file}: the catalog has no rows; export it again")
     if ignored:
         log.info("%s: columns that are not used: %s", file.name, ", ".join(sorted(ignored)))
-    return list(rows.values())
 
 
 def _duplicate(earlier: CatalogRow, number: int) -> Problem:

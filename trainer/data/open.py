@@ -25,7 +25,7 @@ from trainer.data.shop_log import EVENTS
 logger = logging.getLogger(__name__)
 
 PROBLEMS = "problems.parquet"
-READERS = 2
+READERS = 3
 """Raised whenever a reader makes other records of the same source."""
 
 

@@ -18,17 +18,16 @@ from typing import Any
 import polars as pl
 
 from app.catalog.problems import Report
-from app.catalog.products import read_catalog
+from app.catalog.products import stream_catalog
 from app.schema import Product
 from trainer.data.corpus import CorpusWriter
 from trainer.data.record import SPLITS, Item, Picture, Record
-from trainer.data.shop_log import EVENTS, clean_log
+from trainer.data.shop_log import EVENTS, PARTS, clean_log
 
 ALSO_RIGHT = 16
 """Other products bought for the same query that a record names, the heaviest ones."""
 HELD_OUT = 0.1
 """Share of the time span that each of dev and test gets."""
-BATCH_ROWS = 20_000
 TRAIN, DEV, TEST = range(len(SPLITS))
 
 
@@ -39,8 +38,7 @@ def write_shop(
 
     Raises CatalogError if one of the files cannot be read or has no usable row.
     """
-    rows = read_catalog(catalog, report)[::-1]
-    writer.add_catalog(item_of(rows.pop().product) for _ in range(len(rows)))
+    writer.add_catalog(item_of(row.product) for row in stream_catalog(catalog, report))
     with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
         clean = Path(folder) / "log.parquet"
         clean_log(log, clean, writer.knows, report, events)
@@ -68,14 +66,14 @@ def records_of(log: Path) -> Iterator[Record]:
     split = pl.when(time > newest - tenth).then(TEST).when(time > newest - 2 * tenth).then(DEV).otherwise(TRAIN)
     pairs = (
         events.with_columns(split.cast(pl.Int8).alias("split"))
-        .group_by("query", "product", "split")
+        .group_by("part", "query", "product", "split")
         .agg(pl.min("text", "image"), pl.sum("weight"))
         .sort("query", "weight", "product", descending=[False, True, False])
     )
-    batches = pairs.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
-    rows = (row for batch in batches for row in batch.iter_rows(named=True))
-    for _, same_query in groupby(rows, key=itemgetter("query")):
-        yield from _of_query(list(same_query))
+    for part in range(PARTS):
+        rows = pairs.filter(pl.col("part") == part).collect().iter_rows(named=True)
+        for _, same_query in groupby(rows, key=itemgetter("query")):
+            yield from _of_query(list(same_query))
 
 
 def _of_query(rows: list[dict[str, Any]]) -> Iterator[Record]:

@@ -35,6 +35,7 @@ EVENTS: Mapping[str, float] = {"purchase": 1.0, "add_to_cart": 0.5, "click": 0.2
 
 LOG_SCHEMA = pa.schema(
     [
+        ("part", pa.int8()),
         ("query", pa.string()),
         ("text", pa.string()),
         ("image", pa.string()),
@@ -43,6 +44,8 @@ LOG_SCHEMA = pa.schema(
         ("time", pa.float64()),
     ]
 )
+PARTS = 16
+"""Queries fall into so many parts, which are summed up one after the other to save memory."""
 BATCH_ROWS = 20_000
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 HASH_RANGE = 1_000_000
@@ -144,14 +147,18 @@ class _LogReader:
             weight = self._weight(cells.get("event")) if events else 1.0
             field, remedy = "time", "write times as ISO 8601, or as seconds since 1970"
             query = f"{normalised(text)}\0{images[0] if images else ''}"
-            time = seconds(cells.get("time")) if times else float(key("query", query) % HASH_RANGE)
+            hashed = key("query", query)
+            time = seconds(cells.get("time")) if times else float(hashed // PARTS % HASH_RANGE)
         except ValueError as error:
             self._leave_out(number, product, field, str(error), remedy)
             return None
         if not weight:
             return None
         image = images[0] if images else ""
-        return {"query": query, "text": text, "image": image, "product": product, "weight": weight, "time": time}
+        return {
+            **{"part": hashed % PARTS, "query": query, "text": text, "image": image},
+            **{"product": product, "weight": weight, "time": time},
+        }
 
     def _weight(self, cell: Any) -> float:
         name = fields.text(cell)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from app.catalog.problems import Report
-from app.catalog.products import read_catalog
+from app.catalog.products import read_catalog, stream_catalog
 from app.errors import CatalogError
 
 DEMO = Path(__file__).parents[3] / "demo" / "catalog.parquet"
@@ -205,3 +205,13 @@ def test_the_demo_catalog_is_read_completely():
     assert set(chair.numbers) == {"width_cm", "depth_cm", "height_cm"}
     assert all(Path(image).is_file() for product in products for image in product.images)
     assert all(product.attribution for product in products)
+
+
+def test_a_streamed_catalog_has_the_same_products_and_problems(tmp_path):
+    file = tmp_path / "catalog.csv"
+    file.write_text("id,title\n1,old\n2,lamp\n,no id\n1,new\n3,\n1,\n")
+    report, streamed = Report(), Report()
+    rows, one_by_one = read_catalog(file, report), list(stream_catalog(file, streamed))
+    assert sorted(one_by_one, key=lambda row: row.number) == rows
+    assert [row.product.title for row in one_by_one] == ["lamp", "new"]
+    assert streamed.problems == report.problems

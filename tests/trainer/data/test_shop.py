@@ -236,3 +236,14 @@ def test_what_is_no_time_is_refused(cell):
 
 def test_normalised_queries_keep_their_punctuation():
     assert normalised("Ｃ++  Book") == "c++ book"
+
+
+def test_of_several_products_with_one_id_the_last_counts(tmp_path):
+    products = [{"id": "1", "title": "old"}, {"id": "2", "title": "lamp"}, {"id": "1", "title": "new"}]
+    pl.DataFrame(products).write_csv(tmp_path / "catalog.csv")
+    pl.DataFrame([row("chair", "1"), row("lamp", "2")]).write_csv(tmp_path / "log.csv")
+    corpus = open_corpus(tmp_path, cache=tmp_path / "cache")
+    assert {item.id: item.title for item in map(corpus.item, range(corpus.items))} == {"1": "new", "2": "lamp"}
+    assert [(p.row, p.field, p.reason) for p in read_problems(corpus).problems] == [
+        (1, "id", "row 3 has the same id, the last one counts")
+    ]
