@@ -143,7 +143,7 @@ def test_evaluate_measures_a_checkpoint_and_writes_numbers_and_a_page(
         "Retrieval of whole products",
         "R@10, duplicates count",
         "12 queries, 16 products",
-        "category, level",
+        "category to level 4",
     ):
         assert words in output
     for words in ("customer photo", "raw vision", "BM25", "centre box", "seed 2", "wanted at least 0.80"):

@@ -21,7 +21,7 @@ from trainer.evaluation.models.base import EmbeddingModel
 from trainer.evaluation.results import Prediction
 from trainer.evaluation.search import top_k
 
-CATEGORY, ATTRIBUTES = f"category, level {CATEGORY_LEVEL}", "all attributes"
+CATEGORY, ATTRIBUTES = f"category to level {CATEGORY_LEVEL}", "all attributes"
 TOP_1, TOP_10 = "top-1", f"top-{DEPTH}"
 
 

@@ -14,6 +14,7 @@ from trainer.evaluation.tables import NAMES
 
 DPI = 110
 CATEGORIES = 15
+NONE = float("nan")
 
 
 def plots(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
@@ -35,14 +36,14 @@ def _recall(models: Sequence[ModelResult]) -> bytes:
         found = [[cell.strict[k] if cell else None for cell in own] for own in cells]
         _bars(axis, models, [NAMES[query] for query in MODALITIES], found)
         axis.set_title(f"R@{k}")
-    return _png(figure)
+    return _png(figure, axes[0])
 
 
 def _matrix(models: Sequence[ModelResult]) -> bytes:
     figure, axes = _figure(len(models), 3.4)
     for axis, model in zip(axes, models, strict=True):
         cells = [[model.cell(query, target) for target in MODALITIES] for query in MODALITIES]
-        values = [[cell.strict[DEPTH].value if cell else float("nan") for cell in row] for row in cells]
+        values = [[cell.strict[DEPTH].value if cell else NONE for cell in row] for row in cells]
         axis.imshow(values, vmin=0, vmax=1, cmap="viridis")
         for y, row in enumerate(values):
             for x, value in enumerate(row):
@@ -66,8 +67,7 @@ def _categories(models: Sequence[ModelResult]) -> bytes:
     axis.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], [_plain(name) for name in names])
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
-    axis.legend(loc="lower right", fontsize="small")
-    return _png(figure)
+    return _png(figure, axis)
 
 
 def _predictions(models: Sequence[ModelResult]) -> bytes:
@@ -78,27 +78,26 @@ def _predictions(models: Sequence[ModelResult]) -> bytes:
         found = []
         for model in models:
             entry = next((entry for entry in model.predictions if (entry.task, entry.rule) == task), None)
-            macro = [Score(v, v, v) for v in (entry.precision, entry.recall, entry.f1)] if entry else [None] * 3
+            macro = [Score(v, NONE, NONE) for v in (entry.precision, entry.recall, entry.f1)] if entry else [None] * 3
             found.append([entry.accuracy if entry else None, *macro])
         _bars(axis, models, ["accuracy", "precision", "recall", "F1"], found)
         axis.set_title(", ".join(task))
-    return _png(figure)
+    return _png(figure, axes[0])
 
 
 def _bars(
     axis: Any, models: Sequence[ModelResult], groups: Sequence[str], found: Sequence[Sequence[Score | None]]
 ) -> None:
-    """One bar per model in every group, with the interval as a whisker."""
+    """One bar per model in every group, with the interval as a whisker if there is one."""
     width = 0.8 / len(models)
     for place, (model, scores) in enumerate(zip(models, found, strict=True)):
         at = [group + place * width for group in range(len(groups))]
         values = [score.value if score else 0.0 for score in scores]
-        below = [max(0.0, score.value - score.low) if score else 0.0 for score in scores]
-        above = [max(0.0, score.high - score.value) if score else 0.0 for score in scores]
+        below = [max(score.value - score.low, 0.0) if score else NONE for score in scores]
+        above = [max(score.high - score.value, 0.0) if score else NONE for score in scores]
         axis.bar(at, values, width, yerr=(below, above), capsize=2, label=_plain(model.name))
     axis.set_xticks([group + 0.4 - width / 2 for group in range(len(groups))], groups)
-    axis.set_ylim(0, 1)
-    axis.legend(fontsize="x-small")
+    axis.set_ylim(0, 1.05)
 
 
 def _figure(columns: int, height: float, width: float = 4.2) -> tuple[Any, Any]:
@@ -109,7 +108,10 @@ def _figure(columns: int, height: float, width: float = 4.2) -> tuple[Any, Any]:
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: Any, models: Any = None) -> bytes:
+    """The figure as a file; ``models`` is an axis whose labels name the models, below the figure."""
+    if models is not None:
+        figure.legend(*models.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return file.getvalue()

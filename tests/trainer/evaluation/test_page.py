@@ -32,7 +32,7 @@ def model(name: str, value: float = 0.25) -> ModelResult:
         cells=[Cell("text", "both", 9, scores, {k: score(0.75) for k in scores}, score(0.5))],
         categories=[CategoryRecall(f"{EVIL} {n}", 20 - n, {"text": 0.5}) for n in range(12)],
         predictions=[
-            Prediction("category, level 4", "top-1", 7, 4, score(0.5), 0.1, 0.2, 0.3),
+            Prediction("category to level 4", "top-1", 7, 4, score(0.5), 0.1, 0.2, 0.3),
             Prediction(EVIL, "top-1", 7, 4, score(0.5), 0.1, 0.2, 0.3),
         ],
         left_out={"queries": 2, "products": 0},
