@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.corpus import Corpus
+from trainer.data.inspect import inspect
 from trainer.data.open import open_corpus, read_problems
 
 WORDS = [f"{size}{stuff}" for size in ("small ", "big ", "") for stuff in ("oak", "steel", "linen", "glass", "cotton")]
@@ -52,6 +53,11 @@ def main() -> None:
         print(f"{corpus.records:,} records, {corpus.items:,} items, {size / 1e9:.2f} GB prepared")
         print("\n".join(read_problems(corpus).summary(1)))
         read(corpus)
+        with Peak() as peak:
+            start = time.perf_counter()
+            inspect(corpus)
+            seconds = time.perf_counter() - start
+        print(f"inspected in {seconds:.0f} s; peak: anonymous {peak.anonymous:.0f} MB")
 
 
 def read(corpus: Corpus, count: int = 20_000) -> None:

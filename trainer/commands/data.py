@@ -26,8 +26,9 @@ def validate(
 ) -> None:
     """Print what is understood of a data set.
 
-    Counts, gaps, languages, duplicates, examples of records, and what was left out with the reasons. Training and evaluation open the data set the same way. Exit status: 0 if all can be used, 3 if some records are
-    left out or some pictures cannot be read, 1 if nothing can be used.
+    Counts, gaps, languages, duplicates, examples of records, and what was left out with the reasons. Training and
+    evaluation open the data set the same way. Exit status: 0 if all can be used, 3 if some records are left out or some
+    pictures cannot be read, 1 if nothing can be used.
     """
     from rich.console import Console
 

@@ -1,10 +1,10 @@
 """M5Product metadata as items and records: search for products that are like a product.
 
-Metadata are ``id -> {title, pv, label}``: one JSON object, or JSON lines with a column ``id``. There are no queries, so
-products serve as such (our decision, after the set's own query and gallery parts): one product in ten, chosen by a hash
-of its id, is a query with its picture and title and no item itself, and every item of its label answers it, by
-``meaning`` and ``answers``. The label is the category, too. The set is for evaluation: its split is ``test`` unless the
-file's name says otherwise.
+Metadata are ``id -> {title, pv, label}``: one JSON object, or JSON lines of such objects or with a column ``id``. There
+are no queries, so products serve as such (our decision, after the set's own query and gallery parts): one product in
+ten, chosen by a hash of its id, is a query with its picture and title and no item itself, and every item of its label
+answers it, by ``meaning`` and ``answers``. The label is the category, too. The set is for evaluation: its split is
+``test`` unless the file's name says otherwise.
 """
 
 from __future__ import annotations
