@@ -150,7 +150,7 @@ class _RowReader:
             return None
         key = self._read(cells, "negative_id", fields.text, "") or _made_id(title, pictures)
         if key == positive.id or (title and title_key(title) == title_key(positive.title)):
-            self._warn("negative", "the hard negative has the id or the title of the product", "the row is used without it")
+            self._warn("negative", "the hard negative has the product's id or title", "the row is used without it")
             return None
         return Item(key, title, tuple(pictures), positive.category)
 

@@ -42,8 +42,9 @@ def open_corpus(
     """Open the data set in the file or folder ``data``; the first time it is prepared in a folder of ``cache``.
 
     ``log`` is a shop's interaction log if it does not lie in ``data``, ``events`` what its events weigh; ``images`` is
-    the folder or zip file of M5Product's pictures. ``problems`` receives what was left out, the first rows of each kind,
-    which are also in ``problems.parquet`` in the corpus's folder; :func:`read_problems` has the exact counts. Processes that open the same data set wait for the first one.
+    the folder or zip file of M5Product's pictures. ``problems`` receives what was left out, up to a limit for
+    each kind; the same table is in ``problems.parquet`` in the corpus's folder, and :func:`read_problems` has the exact
+    counts. Processes that open the same data set wait for the first one.
 
     Raises CatalogError if the format cannot be told, a source cannot be read as a whole, or no record is left.
     """
