@@ -63,7 +63,7 @@ def evaluate(
     benchmark = prepare(corpus, split, limit, seed, show_progress)
     find_box = BoxCache.open(boxes).box if boxes else None
     bench = Bench(benchmark, PictureStore(cache, settings).read, settings, find_box, seed, show_progress)
-    home = HomeSet(data) if corpus.info["format"] == "home" else None
+    home = HomeSet(data) if (corpus.info["format"], split) == ("home", "test") else None
     comparison = compare(names, bench, open_model, home)
     show(comparison, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if json_file is not None:

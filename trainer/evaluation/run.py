@@ -104,7 +104,7 @@ def compare(
     open_model: Callable[[str, Settings], EmbeddingModel],
     home: HomeSet | None = None,
 ) -> Comparison:
-    """Measure models one after the other, each loaded when it is its turn; ``home`` is the set behind the corpus.
+    """Measure models one after the other, each loaded when it is its turn; ``home`` is the set behind its test split.
 
     With it, MOON checkpoints have its own tasks as well. Raises ModelError for a model that cannot be loaded, or that
     was trained on test designs of ``home``.
@@ -143,7 +143,7 @@ def compare(
 
 def _checked(folder: Path, benchmark: Benchmark, home: HomeSet | None) -> list[str]:
     """Warnings about what the checkpoint was trained on; test designs of the home-goods set are an error."""
-    if home is not None and benchmark.split == "test":
+    if home is not None:
         refuse_trained_on_test(folder, home)
     warning = trained_on(folder, benchmark.corpus, benchmark.split)
     if warning is None:
