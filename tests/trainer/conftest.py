@@ -23,7 +23,9 @@ from app.moon.load import save_moon
 from app.moon.tower import EfficientNetLiteConfig
 from app.moon.transformer import MoonTransformer
 from trainer.checkpoints.starter import TEMPLATE
+from trainer.data.corpus import Corpus
 from trainer.data.home import PHOTO_SIZE, HomeSet, split_of
+from trainer.data.open import open_corpus
 
 WIDTH = 16
 COLOURS = ("red", "blue")
@@ -168,6 +170,11 @@ def home_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def home(home_folder) -> HomeSet:
     return HomeSet(home_folder)
+
+
+@pytest.fixture(scope="session")
+def corpus(home_folder, tmp_path_factory) -> Corpus:
+    return open_corpus(home_folder, cache=tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

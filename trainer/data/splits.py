@@ -30,6 +30,8 @@ class TrainingRows:
 def training_rows(corpus: Corpus) -> TrainingRows:
     """The splits of the data; without a development split, every fiftieth training product makes one (our decision).
 
+    At least one product does, so that data sets with few products can be tried.
+
     Raises CatalogError if nothing is left to train on, ModelError if designs of the test split would be.
     """
     train, dev = corpus.rows_of("train"), corpus.rows_of("dev")
@@ -38,6 +40,8 @@ def training_rows(corpus: Corpus) -> TrainingRows:
         positives = corpus.columns["positive"][train]
         designs = np.where(keys["group"][positives] != 0, keys["group"][positives], keys["id"][positives])
         held_out = designs % DEV_EVERY == 0
+        if len(designs) and not held_out.any():  # few products: one of them
+            held_out = designs == designs.min()
         train, dev = train[~held_out], train[held_out]
         logger.info("no development split: every %dth product is held out, %d records", DEV_EVERY, len(dev))
     if len(train) < MIN_RECORDS:

@@ -25,8 +25,9 @@ Cut = Literal["whole", "core", "frame", "loose"]
 class View:
     """A picture, or a cut of it; ``box`` is its core product in pixels of the whole picture.
 
-    ``core`` is the box as it is cropped everywhere (padded; the whole picture if the box nearly is), ``loose`` a crop
-    that misses the box as a detector would, ``frame`` a smaller photo of the same scene that holds the box.
+    ``core`` is the box as it is cropped everywhere, padded, ``loose`` a crop
+    that misses the box as a detector would, ``frame`` a smaller photo of the same scene that holds the box. A box that
+    is no use (see :func:`~app.moon.boxes.usable_box`) leaves the whole picture.
     """
 
     location: str
@@ -47,8 +48,10 @@ class View:
         if self.box is None or self.cut == "whole":
             return None
         box, (width, height) = shown_box(self.box, image), image.size
-        if self.cut == "core":
-            return usable_box(box, width, height)
+        core = usable_box(box, width, height)
+        if core is None or self.cut == "core":
+            return core
+        box = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
         rng = random.Random(f"{self.location}:{self.cut}:{self.variant}")  # noqa: S311
         return (loose_crop if self.cut == "loose" else reframed)(box, width, height, rng)
 

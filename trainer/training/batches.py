@@ -46,8 +46,14 @@ class PixelEncoding:
         self._module, self._read = module, read
 
     def fetch(self, views: Sequence[tuple[View, bool]]) -> Sequence[Image]:
-        images = [(view.of(self._read(view.location)), mirror) for view, mirror in views]
-        return [ImageOps.mirror(image) if mirror else image for image, mirror in images]
+        read = {location: self._read(location) for location in {view.location: None for view, _ in views}}
+        found = []
+        for view, mirror in views:
+            image = read[view.location]
+            if view.cut == "core" and view.crop(image) is None and len(views) > 1:
+                continue  # as in the index: where the core is no use, nothing stands beside the picture
+            found.append(ImageOps.mirror(view.of(image)) if mirror else view.of(image))
+        return found
 
     def features(self, texts: Sequence[str], pictures: Sequence[Sequence[Image]]) -> dict[str, Any]:
         return self._module.preprocess([model_input(own, text) for own, text in zip(pictures, texts, strict=True)])
@@ -81,11 +87,17 @@ class MapEncoding:
 
 
 class BrokenPictures:
-    """One line of JSON in ``file`` per record that was left out, written by any process of a run."""
+    """One line of JSON in ``file`` per record that was left out, written by every process of a run that meets it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._known: set[int] = set()
+
+    def __len__(self) -> int:
+        """Records that any process of the run has left out."""
+        if not self.file.exists():
+            return 0
+        return len({json.loads(line)["record"] for line in self.file.read_text().splitlines()})
 
     def add(self, record: int, reason: str) -> None:
         if record in self._known:

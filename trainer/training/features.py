@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image, Resampling
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,9 +53,13 @@ class TowerMaps:
         self._maps: dict[str, Tensor] = {}
         self._new: list[str] = []
         for shard in sorted(self._folder.glob("*.safetensors")):
-            with safe_open(shard, framework="pt") as stored:
-                maps = stored.get_tensor("maps")
-                self._maps.update(zip(json.loads(stored.metadata()["views"]), maps, strict=True))
+            try:
+                with safe_open(shard, framework="pt") as stored:
+                    maps = stored.get_tensor("maps")
+                    self._maps.update(zip(json.loads(stored.metadata()["views"]), maps, strict=True))
+            except SafetensorError as error:  # cut off by a power failure or a full disk
+                logger.warning("%s is damaged (%s); its views are computed again", shard, error)
+                shard.unlink(missing_ok=True)
 
     def __call__(self, views: Sequence[View]) -> Tensor:
         """Maps of these views in this order, float32 (views, channels, height, width).

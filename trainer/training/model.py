@@ -27,9 +27,10 @@ LORA_TARGETS = (
     r"(self_attn\.[qkvo]_proj|mlp\.(shared\.)?(gate|up|down)_proj)"
 )
 """Attention and FFN of the decoder (our decision); low-rank experts stand beside the updates of their shared FFN."""
-MOON_PARTS = r"\.(mlp\.(router|gate\.[ab]|up\.[ab]|down\.[ab]|experts)\b|moon_skip|moon_segment_weights)"
+MOON_PARTS = r"\.(mlp\.(router|gate\.[ab]|up\.[ab]|down\.[ab]|experts)\b|moon_skip\.(linear|gate)|moon_segment_weights)"
 """Parameters that MOON adds; they are trained in full also beside LoRA."""
-TOWERS = r"(^|\.)(vision_tower|visual|vision_model)\."
+TOWERS = r"(^|\.)(vision_tower|visual|vision_model)\.(?!(deepstack_)?merger)"
+"""Vision towers; Qwen keeps its projector inside."""
 
 
 def open_trainable(name: str, moon: MoonConfig, dtype: torch.dtype, attention: str | None = None) -> MoonTransformer:
@@ -53,6 +54,11 @@ def open_trainable(name: str, moon: MoonConfig, dtype: torch.dtype, attention: s
         raise ModelError(f"{name} cannot be upcycled: {error}") from error
 
 
+def bare(module: MoonTransformer) -> Any:
+    """The model itself, inside LoRA's wrapper if it has one: whose parts are exchanged here."""
+    return module.model.get_base_model() if isinstance(module.model, PeftModel) else module.model
+
+
 def add_lora(module: MoonTransformer, rank: int) -> None:
     """Put LoRA updates on the decoder's attention and FFNs and make the segment tokens' embeddings trainable.
 
@@ -74,12 +80,14 @@ def add_lora(module: MoonTransformer, rank: int) -> None:
 
 
 def freeze(module: MoonTransformer, patterns: Sequence[str], *, tower: bool) -> None:
-    """Freeze parameters whose name fits a pattern, and the vision tower unless it is to be trained."""
+    """Freeze parameters whose name fits a pattern, and freeze or train the vision tower, also beside LoRA."""
     for name, parameter in module.model.named_parameters():
         if any(re.search(pattern, f".{name}") for pattern in patterns):
             parameter.requires_grad_(False)
         elif re.search(TOWERS, name):
-            parameter.requires_grad_(tower and parameter.requires_grad)
+            parameter.requires_grad_(tower)
+            if tower:
+                parameter.data = parameter.data.float()
 
 
 def keep_frozen_towers_still(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,6 +155,6 @@ def _mixture(wish: str) -> tuple[float, float, float]:
         weights = tuple(float(part) for part in wish.split(":"))
     except ValueError:
         weights = ()
-    if len(weights) != 3 or min(weights) < 0 or sum(weights) == 0:
+    if len(weights) != 3 or min(weights) < 0 or not 0 < sum(weights) < math.inf:
         raise BadInputError(f"--mixture {wish!r} must weigh image, text and image+text queries, for example 12:3:2.")
     return weights[0], weights[1], weights[2]

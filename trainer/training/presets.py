@@ -8,6 +8,9 @@ from typing import Literal
 
 from app.moon.config import MoonConfig
 
+SHARED_FFN = r"\.mlp\.shared\.(?!.*lora_)"
+"""What low-rank experts share; LoRA updates of it are trained."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -37,7 +40,7 @@ class Preset:
     stages: tuple[Stage, ...]
     lora_rank: int
     rates: Mapping[str, float] = field(default_factory=dict)
-    frozen: tuple[str, ...] = (r"\.mlp\.shared\.",)
+    frozen: tuple[str, ...] = (SHARED_FFN,)
     augment: bool = False
     about: str = ""
 
@@ -51,7 +54,7 @@ PRESETS: dict[str, Preset] = {
         stages=(Stage("boxes", 500, 64, 1e-3), Stage("skip", 600, 96, 6e-4), Stage("all", 160, 32, 2e-4)),
         lora_rank=0,
         rates={r"moon_skip\.gate": 10.0, r"embed_tokens": 0.1, r"self_attn|norm": 0.5, r"log_temperature": 10.0},
-        frozen=(r"\.mlp\.shared\.", r"projector\.linear_1", r"moon_skip\.(centre|spread)", r"moon_box_head"),
+        frozen=(SHARED_FFN, r"projector\.linear_1", r"moon_skip\.(centre|spread)", r"moon_box_head"),
         augment=True,
         about="the small model that runs on a laptop",
     ),

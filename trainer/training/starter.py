@@ -13,8 +13,9 @@ from app.moon.transformer import MoonTransformer
 from trainer.data.corpus import Corpus
 from trainer.data.views import VARIANTS, View
 from trainer.training.batches import MapEncoding, TripletCollator
-from trainer.training.detector import boxed_pictures, fit_box_head, targets_of
+from trainer.training.detector import Target, boxed_pictures, fit_box_head, targets_of
 from trainer.training.features import MapTower, Read, TowerMaps
+from trainer.training.model import bare
 from trainer.training.presets import Stage
 from trainer.training.stages import Workshop
 from trainer.training.triplets import TripletSource
@@ -45,26 +46,28 @@ class Starter:
 
     def __init__(self, module: MoonTransformer, read: Read, cache: Path) -> None:
         self._module, self._read, self._cache = module, read, cache
-        self._tower = module.model.vision_tower
+        self._model = bare(module)
+        self._tower = self._model.vision_tower
         self.tokens = TowerMaps(self._tower, read, cache, module.model.config.vision_config.grid)
         self.encoding = MapEncoding(module, self.tokens)
         self.box_iou: float | None = None
-        module.model.vision_tower = MapTower()
+        self._model.vision_tower = MapTower()
 
     def give_back(self) -> None:
         """Put the tower back into the model, and keep the features that are new."""
-        self._module.model.vision_tower = self._tower.to(self._module.model.device)
+        self._model.vision_tower = self._tower.to(self._module.model.device)
         self.tokens.save()
 
     def fit_boxes(self, shop: Workshop, train: NDArray[Any], dev: NDArray[Any], stage: Stage) -> None:
         """Train the box head, if the model has one and pictures come with boxes; a resumed run reads it."""
         corpus, seed = shop.source.corpus, shop.plan.config.seed
-        pictures = boxed_pictures(corpus, train)
-        if not self._module.moon.box_head or not pictures:
-            logger.info("no box head is trained: the model has none, or the data have no boxes")
+        learned: list[Target] = []
+        if self._module.moon.box_head:
+            learned = targets_of(boxed_pictures(corpus, train), self._read, frames=True)
+        if not learned:
+            logger.info("no box head is trained: the model has none, or the data have no pictures with boxes")
             return
         maps = TowerMaps(self._tower, self._read, self._cache, None)
-        learned = targets_of(pictures, self._read, frames=True)
         held_out = targets_of(boxed_pictures(corpus, dev), self._read, frames=False)
         self.box_iou = fit_box_head(self._module.model.moon_box_head, maps, learned, held_out, stage, seed)
         maps.save()
@@ -82,8 +85,8 @@ class Starter:
             return
         if stage.name == "skip":
             pictures = [View(p.location) for row in shop.source.items for p in shop.source.corpus.item(row).pictures]
-            self.tokens.fill(pictures)
-            align_projector(self._module, self.tokens.means(pictures))
+            if len(self.tokens.fill(pictures)) < len(pictures):
+                align_projector(self._module, self.tokens.means(pictures))
         else:
             collate = TripletCollator(source=shop.source, encoding=self.encoding, broken=shop.broken)
             firsts = range(0, STANDARDISED_BATCHES * stage.batch, stage.batch)
@@ -95,7 +98,7 @@ class Starter:
         if not gate_is_closed(self._module):
             return []
         parts = ALIGNED if stage.name == "skip" else MEASURED
-        return [name for name in self._module.model.state_dict() if name.startswith(parts)]
+        return [name for name in self._module.model.state_dict() if any(part in name for part in parts)]
 
 
 def _column(batch: dict[str, Any], column: str) -> dict[str, Any]:

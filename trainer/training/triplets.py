@@ -14,10 +14,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.moon.prompt import attribute_text, category_text, label_text, query_text
+from app.errors import BadInputError, CatalogError
+from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, label_text, query_text
 from app.moon.segments import mark
 from app.schema import Box
 from trainer.data.corpus import Corpus, StoredRecord
+from trainer.data.keys import id_key
 from trainer.data.negatives import NegativePool
 from trainer.data.record import MODALITIES, Item, Modality, Picture
 from trainer.data.views import VARIANTS, View
@@ -26,8 +28,10 @@ DROP_CATEGORY, DROP_ATTRIBUTES, DROP_TITLE, DROP_CROP = 0.3, 0.5, 0.1, 0.2
 """How often fields are left out, so that no label becomes a shortcut (our decision)."""
 CROP_ALONE = 0.15
 SECOND_PICTURE = 0.25
-TRIES = 4
-"""Candidates of each kind before the search for a hard negative widens."""
+TRIES, LAST_TRIES = 4, 16
+"""Candidates of the category, and then of any, before the search for a hard negative ends."""
+RECORDS = 100
+"""Records in a row that may have no hard negative before a run gives up."""
 TYPING_ERROR, OTHER_ORDER = 0.1, 0.1
 
 FindBox = Callable[[Picture, str], Box | None]
@@ -65,7 +69,6 @@ class Recipe:
     mixture: tuple[float, float, float] = (12.0, 3.0, 2.0)
     sibling_share: float = 0.0
     augment: bool = False
-    crops: bool = True
 
 
 class TripletSource:
@@ -92,6 +95,11 @@ class TripletSource:
         own = np.concatenate([columns["positive"][rows], columns["negative"][rows]])
         self.items = np.unique(own[own >= 0])
         self._negatives = NegativePool(corpus, self.items)
+        if not self.modalities:
+            raise BadInputError(
+                f"{corpus.name}: no training record has queries of a kind that the mixture {recipe.mixture} of image, "
+                "text and image+text weighs; change --mixture."
+            )
 
     @property
     def modalities(self) -> list[Modality]:
@@ -103,51 +111,58 @@ class TripletSource:
         rng = random.Random(f"{self.seed}:{number}:{attempt}")  # noqa: S311
         weights = [self.recipe.mixture[MODALITIES.index(name)] for name in self.modalities]
         modality = rng.choices(self.modalities, weights)[0]
-        row = self._pools[modality].pick(number if attempt == 0 else rng.getrandbits(40), rng)
-        record = self.corpus.record(row)
-        positive = self.corpus.item(record.positive)
-        wanted = self.corpus.query_keys(record)
-        negative_row = self._negative(row, record, wanted, rng)
-        negative = self.corpus.item(negative_row)
+        row, record, negative_row = self._with_negative(self._pools[modality], number if attempt == 0 else None, rng)
+        positive, negative = self.corpus.item(record.positive), self.corpus.item(negative_row)
         labels = record.segment == "title"
         category = positive.category if labels and rng.random() >= DROP_CATEGORY else ()
         keys = (
-            wanted,
+            self.corpus.query_keys(record),
             self.corpus.item_document_keys(record.positive, positive),
             self.corpus.item_document_keys(negative_row, negative),
         )
         documents = [self._document(item, category, labels, rng) for item in (positive, negative)]
         return Triplet(self._query(record, modality, rng), documents[0], documents[1], keys, row)
 
-    def _negative(self, row: int, record: StoredRecord, wanted: Sequence[int], rng: random.Random) -> int:
-        """A mined one, the hard negative of the data, or a candidate that the query cannot mean just as well."""
+    def _with_negative(self, pool: _Pool, number: int | None, rng: random.Random) -> tuple[int, StoredRecord, int]:
+        """The record's row, the record and its hard negative; one that every product answers makes way for another."""
+        for _ in range(RECORDS):
+            row = pool.any(rng) if number is None else pool.pick(number, rng)
+            record = self.corpus.record(row)
+            if (negative := self._negative(row, record, rng)) is not None:
+                return row, record, negative
+            number = None
+        raise CatalogError(
+            f"{self.corpus.name}: of {RECORDS} records in a row no product is a wrong answer, so there is nothing to "
+            "learn; check titles and ids with `trainer validate`."
+        )
+
+    def _negative(self, row: int, record: StoredRecord, rng: random.Random) -> int | None:
+        """The first candidate that the query cannot mean just as well: the loss masks no query's own hard negative."""
+        right = {*self.corpus.query_keys(record), *map(id_key, record.also_right)} - {0}
+        keys = self.corpus.item_keys
+        for candidate, sibling in self._candidates(row, record, rng):
+            own = {int(keys[name][candidate]) for name in (("id", "title") if sibling else ("id", "group", "title"))}
+            if not own & right and not (record.meaning and record.meaning in self.corpus.item(candidate).answers):
+                return candidate
+        return None
+
+    def _candidates(self, row: int, record: StoredRecord, rng: random.Random) -> Iterator[tuple[int, bool]]:
+        """A mined one, that of the data, a sibling as often as asked for, products of the category, then any.
+
+        With each, whether it may be a SKU of the positive's model.
+        """
         if self._mined is not None and (found := self._mined.for_record(row)):
-            return rng.choice(found)
+            yield rng.choice(found), False
         if record.negative is not None:
-            return record.negative
-        right = {number for number in wanted if number}
-        candidate = record.positive
-        for candidate in self._candidates(record.positive, rng):
-            meanings = set(self.corpus.item_document_keys(candidate, self.corpus.item(candidate)))
-            if self._is_sibling(candidate, record.positive):
-                meanings.discard(int(self.corpus.item_keys["group"][candidate]))
-            if not right & meanings:
-                break
-        return candidate
-
-    def _candidates(self, positive: int, rng: random.Random) -> Iterator[int]:
-        """A sibling as often as asked for, then products of the category, then any."""
-        if rng.random() < self.recipe.sibling_share and (row := self._negatives.sibling(positive, rng)) is not None:
-            yield row
+            yield record.negative, True
+        wants_sibling = rng.random() < self.recipe.sibling_share
+        if wants_sibling and (sibling := self._negatives.sibling(record.positive, rng)) is not None:
+            yield sibling, True
         for _ in range(TRIES):
-            if (row := self._negatives.same_category(positive, rng)) is not None:
-                yield row
-        for _ in range(TRIES):
-            yield int(self.items[rng.randrange(len(self.items))])
-
-    def _is_sibling(self, row: int, other: int) -> bool:
-        group = self.corpus.item_keys["group"]
-        return bool(group[row]) and group[row] == group[other]
+            if (other := self._negatives.same_category(record.positive, rng)) is not None:
+                yield other, False
+        for _ in range(LAST_TRIES):
+            yield int(self.items[rng.randrange(len(self.items))]), False
 
     def _query(self, record: StoredRecord, modality: Modality, rng: random.Random) -> Input:
         text = ""
@@ -161,7 +176,7 @@ class TripletSource:
         return Input(self._query_views(record.picture, record.text, rng), text)
 
     def _query_views(self, picture: Picture, title: str, rng: random.Random) -> tuple[tuple[View, bool], ...]:
-        box = self._find_box(picture, title) if self.recipe.crops else None
+        box = self._find_box(picture, title)
         mirror = self.recipe.augment and rng.random() < 0.5
         whole = View(picture.location)
         if box is None:
@@ -182,10 +197,10 @@ class TripletSource:
         for picture in rng.sample(item.pictures, count):
             mirror = self.recipe.augment and rng.random() < 0.5
             views.append((View(picture.location), mirror))
-            box = self._find_box(picture, item.title) if self.recipe.crops else None
+            box = self._find_box(picture, item.title)
             if box is not None and rng.random() >= DROP_CROP:
                 views.append((View(picture.location, box, "core"), mirror))
-        text = "" if views and rng.random() < DROP_TITLE else mark("title", item.title)
+        text = "" if views and rng.random() < DROP_TITLE else mark("title", item.title[:MAX_TITLE_CHARS])
         text += category_text(category)
         if labels and rng.random() >= DROP_ATTRIBUTES:
             text += attribute_text(item.attributes)
@@ -202,12 +217,19 @@ class _Pool:
         self._pass, self._order = -1, np.empty(0, dtype=np.int64)
 
     def pick(self, number: int, rng: random.Random) -> int:
+        """The row of draw ``number``."""
         if self._heights is not None:
-            return int(self._rows[np.searchsorted(self._heights, rng.random() * self._heights[-1], side="right")])
+            return self.any(rng)
         passed, place = divmod(number, len(self._rows))
         if passed != self._pass:
             self._pass, self._order = passed, np.random.default_rng((self._seed, passed)).permutation(len(self._rows))
         return int(self._rows[self._order[place]])
+
+    def any(self, rng: random.Random) -> int:
+        """A row by weight alone."""
+        if self._heights is None:
+            return int(self._rows[rng.randrange(len(self._rows))])
+        return int(self._rows[np.searchsorted(self._heights, rng.random() * self._heights[-1], side="right")])
 
 
 def noisy(text: str, rng: random.Random) -> str:

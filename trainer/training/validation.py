@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor
 
 from app.errors import BadInputError
-from app.moon.prompt import attribute_text, category_text, label_text, query_text
+from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, query_text
 from app.moon.segments import mark
 from trainer.data.corpus import Corpus, StoredRecord
 from trainer.data.record import MODALITIES, Item, Modality
@@ -34,7 +34,8 @@ class DevRecall(BaseEvaluator):
     """R@1 and R@10 of image, text and mixed queries of development records, ``QUERIES`` of each, without label texts.
 
     The gallery is their positives and a fixed sample of training items, with all fields. Right is what shares a key
-    with the query: the product, a SKU of its model, the same title, another purchase for the query, its meaning.
+    with the query: the product, a SKU of its model, the same title, another purchase for the query, its meaning. A
+    query is left out if its picture, or one of its positive's, cannot be read.
     """
 
     def __init__(
@@ -50,29 +51,19 @@ class DevRecall(BaseEvaluator):
         super().__init__()
         self._encoding, self._batch_size = encoding, batch_size
         rng = random.Random(seed)  # noqa: S311
-        self._queries: list[tuple[Modality, Input, set[int]]] = []
-        positives: set[int] = set()
-        bits = corpus.columns["modalities"]
-        for place, modality in enumerate(MODALITIES):
-            rows = [int(row) for row in dev if bits[row] >> place & 1]
-            for row in sorted(rng.sample(rows, min(QUERIES, len(rows)))):
-                record = corpus.record(row)
-                if record.segment != "title":
-                    continue
-                query = _query(record, modality, find_box)
-                if self._readable(query):
-                    positives.add(record.positive)
-                    self._queries.append((modality, query, {key for key in corpus.query_keys(record) if key}))
-        others = [int(row) for row in train_items]
-        gallery = sorted(positives | set(rng.sample(others, min(DISTRACTORS, len(others)))))
         self._gallery: list[Input] = []
         self._keys: list[set[int]] = []
-        for row in gallery:
+        sampled = [query for modality in MODALITIES for query in self._sample(corpus, dev, modality, find_box, rng)]
+        others = rng.sample(range(len(train_items)), min(DISTRACTORS, len(train_items)))
+        shown = set()
+        for row in sorted({positive for *_, positive in sampled} | {int(train_items[place]) for place in others}):
             item = corpus.item(row)
             document = _document(item, find_box)
             if self._readable(document):
+                shown.add(row)
                 self._gallery.append(document)
-                self._keys.append({key for key in corpus.item_document_keys(row, item) if key})
+                self._keys.append(set(corpus.item_document_keys(row, item)) - {0})
+        self._queries = [(modality, query, keys) for modality, query, keys, positive in sampled if positive in shown]
         self.metric = "image_r1" if any(kind == "image" for kind, *_ in self._queries) else "text_r1"
 
     def __len__(self) -> int:
@@ -91,7 +82,7 @@ class DevRecall(BaseEvaluator):
         depth = min(CUTOFFS[-1], len(self._gallery))
         found = (queries @ gallery.T).topk(depth, dim=1).indices.tolist()
         ranks = [
-            next((rank for rank, row in enumerate(best) if self._keys[row] & wanted), depth)
+            next((rank for rank, row in enumerate(best) if self._keys[row] & wanted), CUTOFFS[-1])
             for best, (_, _, wanted) in zip(found, self._queries, strict=True)
         ]
         recalls: dict[str, float] = {}
@@ -114,6 +105,21 @@ class DevRecall(BaseEvaluator):
             vectors.append(model(moved)["sentence_embedding"].float().cpu())
         return torch.cat(vectors)[torch.tensor(order).argsort()]
 
+    def _sample(
+        self, corpus: Corpus, dev: NDArray[np.int64], modality: Modality, find_box: FindBox, rng: random.Random
+    ) -> Iterator[tuple[Modality, Input, set[int], int]]:
+        """Queries that can be read with their keys and the rows of their positives, ``QUERIES`` at most."""
+        rows = dev[corpus.columns["modalities"][dev] >> MODALITIES.index(modality) & 1 == 1]
+        found = 0
+        for place in rng.sample(range(len(rows)), len(rows)):
+            record = corpus.record(int(rows[place]))
+            query = _query(record, modality, find_box)
+            if record.segment == "title" and self._readable(query):
+                yield modality, query, set(corpus.query_keys(record)) - {0}, record.positive
+                found += 1
+            if found == QUERIES:
+                return
+
     def _readable(self, item: Input) -> bool:
         try:
             self._encoding.fetch(item.views)
@@ -125,7 +131,7 @@ class DevRecall(BaseEvaluator):
 def _query(record: StoredRecord, modality: Modality, find_box: FindBox) -> Input:
     text = ""
     if modality != "image":
-        text = query_text(record.text) if record.segment == "title" else label_text(record.text, record.segment)
+        text = query_text(record.text)
     if modality == "text" or record.picture is None:
         return Input(text=text)
     box = find_box(record.picture, record.text)
@@ -140,5 +146,6 @@ def _document(item: Item, find_box: FindBox) -> Input:
         if (box := find_box(picture, item.title)) is not None:
             views.append((View(picture.location, box, "core"), False))
     return Input(
-        tuple(views), mark("title", item.title) + category_text(item.category) + attribute_text(item.attributes)
+        tuple(views),
+        mark("title", item.title[:MAX_TITLE_CHARS]) + category_text(item.category) + attribute_text(item.attributes),
     )

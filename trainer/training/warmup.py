@@ -1,4 +1,4 @@
-"""What a small LLM needs before it is trained : a projector that keeps the tower's geometry, the skip path
+"""What a small LLM needs before it is trained: a projector that keeps the tower's geometry, the skip path
 trained alone, and its own output measured (our decisions).
 
 Pooled, the skip path is a bag of word and patch embeddings. It costs a fraction of the LLM, so it is trained first and
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from app.moon.transformer import MoonTransformer
+from trainer.training.model import bare
 
 NOT_IN_SKIP_STAGE = (r"language_model\.(layers|norm)", r"moon_skip\.gate")
 """What the skip path's own stage does not train."""
@@ -50,6 +51,13 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 class _PassThrough(nn.Module):
     """Stands in for the decoder and hands its input on."""
 
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        self.embed_tokens = embeddings
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embed_tokens
+
     def forward(self, inputs_embeds: Tensor, **kwargs: Any) -> BaseModelOutputWithPast:
         return BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
 
@@ -57,16 +65,14 @@ class _PassThrough(nn.Module):
 @contextmanager
 def without_decoder(module: MoonTransformer) -> Iterator[None]:
     """While the gate is closed the decoder's output counts nothing, so it need not be computed."""
-    decoder, stand_in = module.model.language_model, _PassThrough()
-    stand_in.register_forward_pre_hook(module.enter_decoder, with_kwargs=True)
-    embeddings = decoder.get_input_embeddings()
-    stand_in.embed_tokens = embeddings
-    stand_in.get_input_embeddings = lambda: embeddings  # type: ignore[method-assign]
-    module.model.language_model = stand_in
+    model = bare(module)
+    decoder = model.language_model
+    model.language_model = _PassThrough(decoder.get_input_embeddings())
+    model.language_model.register_forward_pre_hook(module.enter_decoder, with_kwargs=True)
     try:
         yield
     finally:
-        module.model.language_model = decoder
+        model.language_model = decoder
 
 
 @torch.no_grad()
@@ -75,7 +81,9 @@ def standardise_llm(module: MoonTransformer, batches: Iterable[dict[str, Any]]) 
     outputs: list[Tensor] = []
     skip = module.model.moon_skip
     watch = skip.register_forward_pre_hook(lambda _, arguments: outputs.append(arguments[1]))
-    for batch in batches:
+    for features in batches:
+        device = module.model.device
+        batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
         content = module.markers.content(batch["input_ids"], batch["attention_mask"]).bool()
         module(batch)
         outputs[-1] = outputs[-1][content]
