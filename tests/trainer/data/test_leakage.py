@@ -1,50 +1,60 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
 
 from app.errors import ModelError
+from trainer.data import leakage
+from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.leakage import check_held_out, refuse_trained_on_test, split_record
-from trainer.training.examples import TripletSampler
-from trainer.training.validate import Validation
+from trainer.data.record import Item, Record
+from trainer.data.splits import training_rows
 
 
-@pytest.fixture
-def sampler(home):
-    return TripletSampler(home, 0)
+@pytest.fixture(scope="module")
+def rows(corpus):
+    return training_rows(corpus)
 
 
-@pytest.fixture
-def validation(home):
-    return Validation(home)
+def test_what_trains_and_validates_holds_no_design_of_the_test_split(corpus, rows):
+    check_held_out(corpus, np.concatenate([rows.train, rows.dev]))
 
 
-def test_sampler_and_validation_hold_nothing_of_the_test_split(home, sampler, validation):
-    check_held_out(home, sampler, validation)
+def test_a_record_of_the_test_split_in_training_is_refused(corpus, rows):
+    with pytest.raises(ModelError, match=r"training holds designs of the test split: \['bench-t'"):
+        check_held_out(corpus, np.append(rows.train, corpus.rows_of("test")))
 
 
-def test_a_test_product_in_training_is_refused(home, sampler, validation):
-    leaked = next(p for p in home.products if p.split == "test")
-    sampler.products[leaked.product.id] = leaked
-    with pytest.raises(ModelError, match=r"training holds the test split: designs \['bench-t'\]"):
-        check_held_out(home, sampler, validation)
+def leaky(folder, format: str, **record) -> Corpus:
+    """A training record of the model that the test split holds out, in another colour."""
+    items = [Item("red", "Red chair", group="chair"), Item("blue", "Blue chair", group="chair"), Item("lamp", "Lamp")]
+    with CorpusWriter(folder, {"name": "leaky", "format": format}) as writer:
+        writer.add_catalog(items)
+        writer.add(Record(text="words", **record))
+        writer.add(Record("blue", "words", split="test"))
+    return Corpus(folder)
 
 
-def test_a_photo_that_shows_a_test_design_is_refused(home, sampler, validation):
-    validation.photos.append(next(p for p in home.photos if p.shows_test_model and p.split == "train"))
-    with pytest.raises(ModelError, match=r"validation holds the test split: designs \[\], photos \['photos/chair"):
-        check_held_out(home, sampler, validation)
+@pytest.mark.parametrize("record", [{"positive": "red"}, {"positive": "lamp", "negative": "red"}])
+def test_another_colour_of_a_test_design_is_refused_as_positive_and_as_negative(tmp_path, record):
+    with pytest.raises(ModelError, match=r"\['chair'\]; correct the data's splits"):
+        check_held_out(leaky(tmp_path, "home", **record), np.array([0]))
 
 
-def record_of(folder, sampler, validation) -> None:
-    (folder / "training.json").write_text(json.dumps({"splits": split_record(sampler, validation)}))
+def test_sets_that_split_records_may_buy_a_product_again(tmp_path):
+    check_held_out(leaky(tmp_path, "shop", positive="red"), np.array([0]))
 
 
-def test_a_record_of_training_names_its_splits_and_passes(home, sampler, validation, tmp_path, caplog):
-    record_of(tmp_path, sampler, validation)
+def write_record(folder, corpus, trained, validated, **more) -> None:
+    record = {"splits": split_record(corpus, trained, validated), **more}
+    (folder / "training.json").write_text(json.dumps(record))
+
+
+def test_a_record_of_training_names_splits_and_designs_and_passes(corpus, home, rows, tmp_path, caplog):
+    write_record(tmp_path, corpus, rows.train, rows.dev)
     record = json.loads((tmp_path / "training.json").read_text())["splits"]
     assert record["trained"]["splits"] == ["train"]
     assert record["validated"]["splits"] == ["dev"]
@@ -54,17 +64,31 @@ def test_a_record_of_training_names_its_splits_and_passes(home, sampler, validat
     assert not caplog.records
 
 
-def test_a_checkpoint_trained_on_the_test_split_is_refused(home, validation, tmp_path):
-    record_of(tmp_path, TripletSampler(home, 0, split="test"), validation)
+def test_a_checkpoint_trained_on_the_test_split_is_refused(corpus, home, rows, tmp_path):
+    write_record(tmp_path, corpus, corpus.rows_of("test"), rows.dev)
     with pytest.raises(ModelError, match="2 of the 2 test designs"):
         refuse_trained_on_test(tmp_path, home)
 
 
-def test_a_test_design_that_was_called_a_training_design_then_is_refused(home, sampler, validation, tmp_path):
-    leaked = next(p for p in home.products if p.split == "test")
-    sampler.products[leaked.product.id] = dataclasses.replace(leaked, split="train")
-    record_of(tmp_path, sampler, validation)
+def test_a_checkpoint_chosen_by_the_test_split_is_refused(corpus, home, rows, tmp_path):
+    write_record(tmp_path, corpus, rows.train, corpus.rows_of("test"))
+    with pytest.raises(ModelError, match="were validated on"):
+        refuse_trained_on_test(tmp_path, home)
+
+
+def test_a_test_design_that_was_called_a_training_design_then_is_refused(corpus, home, rows, tmp_path):
+    record = split_record(corpus, rows.train, rows.dev)
+    held_out = split_record(corpus, corpus.rows_of("test"), rows.dev)["trained"]["designs"].split()
+    record["trained"]["designs"] += f" {held_out[0]}"
+    (tmp_path / "training.json").write_text(json.dumps({"splits": record}))
     with pytest.raises(ModelError, match="1 of the 2 test designs"):
+        refuse_trained_on_test(tmp_path, home)
+
+
+def test_an_earlier_run_on_the_test_split_is_refused_too(corpus, home, rows, tmp_path):
+    before = {"splits": split_record(corpus, corpus.rows_of("test"), rows.dev)}
+    write_record(tmp_path, corpus, rows.train, rows.dev, before=before)
+    with pytest.raises(ModelError, match="2 of the 2 test designs"):
         refuse_trained_on_test(tmp_path, home)
 
 
@@ -74,9 +98,8 @@ def test_a_checkpoint_without_a_record_passes_with_a_warning(home, tmp_path, cap
     assert "leakage of test designs cannot be ruled out" in caplog.text
 
 
-def test_an_earlier_run_on_the_test_split_is_refused_too(home, sampler, validation, tmp_path):
-    before = {"splits": split_record(TripletSampler(home, 0, split="test"), validation)}
-    record = {"splits": split_record(sampler, validation), "before": before}
-    (tmp_path / "training.json").write_text(json.dumps(record))
-    with pytest.raises(ModelError, match="2 of the 2 test designs"):
-        refuse_trained_on_test(tmp_path, home)
+def test_of_large_sets_only_the_splits_are_kept(corpus, rows, monkeypatch):
+    monkeypatch.setattr(leakage, "MAX_DESIGNS", 3)
+    record = split_record(corpus, rows.train, rows.dev)
+    assert record["trained"] == {"splits": ["train"], "designs": ""}
+    assert record["validated"]["designs"]

@@ -3,12 +3,15 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from app.moon.load import load_module
-from trainer.data.views import TowerMaps, View, loose_crop, padded, reframed
+from app.moon.boxes import usable_box
+from trainer.data.pictures import ORIGINAL_SIZE
+from trainer.data.views import VARIANTS, View, loose_crop, reframed
+
+BOX = (100.0, 50.0, 300.0, 250.0)
 
 
 @st.composite
@@ -47,32 +50,56 @@ def test_loose_crops_stay_inside_the_picture_and_keep_most_of_the_box(scene):
     assert kept >= 0.64 * (box[2] - box[0]) * (box[3] - box[1]) - 1e-6
 
 
-@given(scenes(), st.floats(0, 1))
-def test_padded_boxes_hold_the_box_and_stay_inside_the_picture(scene, margin):
-    box, width, height, _ = scene
-    grown = padded(box, margin, width, height)
-    assert inside(grown, width, height)
-    assert grown[0] <= box[0]
-    assert grown[1] <= box[1]
-    assert grown[2] >= box[2]
-    assert grown[3] >= box[3]
+def picture(width: int = 400, height: int = 300) -> Image.Image:
+    return Image.linear_gradient("L").resize((width, height)).convert("RGB")
 
 
-def test_training_views_of_a_photo_are_always_the_same(home):
-    photo = home.photos[0]
-    assert photo.variants() == photo.variants()
-    assert photo.variants() != home.photos[1].variants()
+def shrunk(image: Image.Image, factor: int) -> Image.Image:
+    """As PictureStore hands on a large picture."""
+    small = image.resize((image.width // factor, image.height // factor))
+    small.info[ORIGINAL_SIZE] = image.size
+    return small
 
 
-def test_tower_maps_come_in_the_asked_order_and_again_from_the_cache(home, checkpoint, tmp_path):
-    tower = load_module(str(checkpoint), torch.float32).model.vision_tower
-    photo, product = home.photos[0], home.products[0].product
-    views = [photo.whole, photo.boxed, View(product.images[0])]
-    maps = TowerMaps.compute(tower, views, home.root, tmp_path)
-    assert maps[views].shape == (3, 24, 2, 2)
-    assert torch.equal(maps[views[::-1]], maps[views].flip(0))
-    assert not torch.equal(maps[views[:1]], maps[views[1:2]])
-    again = TowerMaps.compute(tower, views, home.root, tmp_path)
-    assert torch.equal(again[views], maps[views])
-    assert len(list(tmp_path.iterdir())) == 1
-    assert maps.pooled(1)[views].shape == (3, 24, 1, 1)
+@pytest.mark.parametrize("cut", ["core", "loose", "frame"])
+def test_every_variant_of_a_picture_is_always_the_same_and_unlike_the_others(cut):
+    found = [View("a.jpg", BOX, cut, variant).crop(picture()) for variant in range(VARIANTS)]
+    assert found == [View("a.jpg", BOX, cut, variant).crop(picture()) for variant in range(VARIANTS)]
+    assert len(set(found)) == (1 if cut == "core" else VARIANTS)
+    assert (View("b.jpg", BOX, cut).crop(picture()) == found[0]) == (cut == "core")
+
+
+def test_a_core_is_cut_as_in_the_index():
+    crop = View("a.jpg", BOX, "core").crop(picture())
+    assert crop == usable_box(BOX, 400, 300) == (90.0, 40.0, 310.0, 260.0)
+    assert View("a.jpg", BOX, "core").of(picture()).size == (220, 220)
+
+
+@pytest.mark.parametrize("cut", ["core", "loose", "frame"])
+def test_boxes_are_of_the_original_picture_also_where_a_smaller_one_was_read(cut):
+    view, image = View("a.jpg", BOX, cut), picture()
+    assert view.crop(shrunk(image, 4)) == pytest.approx([side / 4 for side in view.crop(image)])
+
+
+def test_a_whole_picture_is_shown_as_it_is():
+    image = picture()
+    assert View("a.jpg", BOX).of(image) is image
+    assert View("a.jpg", None, "core").of(image) is image
+
+
+@pytest.mark.parametrize("cut", ["core", "loose", "frame"])
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, 0.0, 400.0, 299.0), (5.0, 5.0, 9.0, 9.0), (450.0, 320.0, 600.0, 500.0)],
+    ids=["all", "speck", "beyond"],
+)
+def test_a_box_that_is_no_use_leaves_the_whole_picture(cut, box):
+    assert View("a.jpg", box, cut).crop(picture()) is None
+
+
+@pytest.mark.parametrize("variant", range(6))
+@pytest.mark.parametrize("cut", ["core", "loose", "frame"])
+def test_cuts_of_a_box_that_reaches_beyond_the_picture_stay_inside_it(cut, variant):
+    view = View("a.jpg", (360.0, 150.0, 900.0, 290.0), cut, variant)
+    assert inside(view.crop(picture()), 400, 300)
+    assert min(view.of(picture()).size) > 10
