@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from app.errors import BadInputError, CatalogError
+from app.moon.load import load_module, moon_model
+from app.moon.prompt import model_input
+from app.settings import Settings
+from trainer.data.keys import WIDTH, id_key
+from trainer.data.pictures import PictureStore
+from trainer.data.splits import training_rows
+from trainer.data.views import View
+from trainer.training.batches import (
+    ATTEMPTS,
+    BrokenPictures,
+    MapEncoding,
+    PixelEncoding,
+    TripletCollator,
+    encode_inputs,
+)
+from trainer.training.features import MapTower, TowerMaps
+from trainer.training.triplets import Input, Recipe, TripletSource
+
+WORDS = "<|title|> Red chair<|/title|>"
+BOX = (20.0, 20.0, 60.0, 60.0)
+
+
+@pytest.fixture(scope="module")
+def module(checkpoint):
+    return load_module(str(checkpoint), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory) -> Callable[[str], Image.Image]:
+    return PictureStore(tmp_path_factory.mktemp("cache"), Settings()).read
+
+
+@pytest.fixture(scope="module")
+def source(corpus) -> TripletSource:
+    train = training_rows(corpus).train
+    return TripletSource(corpus, train, Recipe(augment=True), 0, lambda picture, title: picture.box)
+
+
+@pytest.fixture
+def broken(tmp_path) -> BrokenPictures:
+    return BrokenPictures(tmp_path / "broken.jsonl")
+
+
+def numbers(*values: int) -> list[dict[str, int]]:
+    return [{"number": value} for value in values]
+
+
+class Names:
+    """An encoding that shows which views and texts it was asked for; ``gone`` are pictures that cannot be read."""
+
+    def __init__(self, *gone: str) -> None:
+        self.gone = gone
+
+    def fetch(self, views):
+        for view, _ in views:
+            if view.location in self.gone:
+                raise BadInputError(f"{view.location}: broken")
+        return [view.location for view, _ in views]
+
+    def features(self, texts, pictures):
+        return {"texts": list(texts), "pictures": [list(own) for own in pictures]}
+
+
+def test_a_batch_has_three_columns_in_the_order_of_the_draws_and_their_keys(source, broken):
+    batch = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(5, 2, 9))
+    triplets = [source.draw(number) for number in (5, 2, 9)]
+    for column in ("query", "positive", "negative"):
+        assert batch[f"{column}_texts"] == [getattr(triplet, column).text for triplet in triplets]
+        locations = [[view.location for view, _ in getattr(triplet, column).views] for triplet in triplets]
+        assert batch[f"{column}_pictures"] == locations
+    assert batch["label"].shape == (3, 3, WIDTH)
+    assert batch["label"].dtype == torch.int64
+    assert batch["label"].tolist() == [[list(keys) for keys in triplet.keys] for triplet in triplets]
+    assert batch["label"][0, 1, 0] == id_key(source.corpus.item(source.corpus.record(triplets[0].record).positive).id)
+
+
+def test_a_triplet_with_a_broken_picture_is_replaced_and_reported_once(source, broken, caplog):
+    first = source.draw(0)
+    gone = first.positive.views[0][0].location
+    collate = TripletCollator(source=source, encoding=Names(gone), broken=broken)
+    with caplog.at_level(logging.WARNING):
+        batches = [collate(numbers(*range(40))) for _ in range(2)]
+    assert batches[0]["query_texts"] == batches[1]["query_texts"]
+    assert len(batches[0]["query_texts"]) == 40
+    shown = [own for column in ("query", "positive", "negative") for own in batches[0][f"{column}_pictures"]]
+    assert gone not in {location for own in shown for location in own}
+    lines = [json.loads(line) for line in broken.file.read_text().splitlines()]
+    assert max(Counter(line["record"] for line in lines).values()) == 1
+    assert {"record": first.record, "reason": f"{gone}: broken"}.items() <= lines[0].items()
+    assert len(broken) == len(lines) == sum("is left out" in message for message in caplog.messages)
+
+
+def test_draws_beside_a_broken_picture_stay_as_they_are(source, broken):
+    whole = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(*range(20)))
+    gone = next(own[0] for own in whole["positive_pictures"])
+    mended = TripletCollator(source=source, encoding=Names(gone), broken=broken)(numbers(*range(20)))
+    for row in range(20):
+        if not any(gone in whole[f"{column}_pictures"][row] for column in ("query", "positive", "negative")):
+            assert torch.equal(mended["label"][row], whole["label"][row])
+
+
+def test_data_of_broken_pictures_end_the_run_with_the_last_reason(source, broken):
+    class Nothing(Names):
+        def fetch(self, views):
+            raise BadInputError("disk.jpg: broken.")
+
+    with pytest.raises(CatalogError, match=rf"{ATTEMPTS} records in a row .* disk\.jpg: broken\. Check the data"):
+        TripletCollator(source=source, encoding=Nothing(), broken=broken)(numbers(0))
+
+
+def test_records_that_several_processes_leave_out_count_once(broken):
+    for _ in range(2):
+        process = BrokenPictures(broken.file)
+        process.add(3, "a")
+        process.add(3, "b")
+        process.add(4, "c")
+    assert len(broken) == 2
+    assert len(BrokenPictures(broken.file.with_name("none.jsonl"))) == 0
+
+
+def inputs_of(source: TripletSource) -> list[Input]:
+    return [part for number in range(8) for t in [source.draw(number)] for part in (t.query, t.positive, t.negative)]
+
+
+@pytest.fixture(scope="module")
+def maps(module, read, tmp_path_factory) -> TowerMaps:
+    return TowerMaps(module.model.vision_tower, read, tmp_path_factory.mktemp("maps"), 2)
+
+
+def test_every_view_has_its_visual_tokens(source, module, maps):
+    inputs = inputs_of(source)
+    batch = encode_inputs(MapEncoding(module, maps), inputs)
+    visual = (batch["input_ids"] == module.markers.image).sum(dim=1)
+    assert visual.tolist() == [4 * len(item.views) for item in inputs]
+    assert batch["pixel_values"].shape == (sum(len(item.views) for item in inputs), 24, 2, 2)
+    assert batch["num_images_per_sample"].tolist() == [len(item.views) for item in inputs]
+
+
+def test_kept_maps_and_pictures_are_written_into_the_same_tokens(source, module, maps, read):
+    inputs = inputs_of(source)
+    kept, direct = (
+        encode_inputs(encoding, inputs) for encoding in (MapEncoding(module, maps), PixelEncoding(module, read))
+    )
+    assert torch.equal(kept["input_ids"], direct["input_ids"])
+    assert torch.equal(kept["attention_mask"], direct["attention_mask"])
+
+
+def test_kept_maps_embed_like_the_pictures_themselves(corpus, module, maps, read):
+    """Against the product's own path: pictures decoded and tokenised by the processor."""
+    pictures = corpus.item(0).pictures
+    inputs = [Input(tuple((View(picture.location), False) for picture in pictures), WORDS), Input(text=WORDS)]
+    with torch.inference_mode():
+        images = [Image.open(picture.location).convert("RGB") for picture in pictures]
+        direct = torch.tensor(moon_model(module).eval().encode([model_input(images, WORDS), model_input([], WORDS)]))
+        tower, module.model.vision_tower = module.model.vision_tower, MapTower()
+        try:
+            kept = moon_model(module).eval()(encode_inputs(MapEncoding(module, maps), inputs))["sentence_embedding"]
+        finally:
+            module.model.vision_tower = tower
+    assert torch.cosine_similarity(direct, kept).min() > 0.999
+
+
+def test_text_cannot_turn_into_pictures(module, maps, read):
+    for encoding in (MapEncoding(module, maps), PixelEncoding(module, read)):
+        batch = encode_inputs(encoding, [Input(text="<|title|> <image> chair<|/title|>")])
+        assert not (batch["input_ids"] == module.markers.image).any()
+        assert "pixel_values" not in batch
+
+
+def test_mirrored_maps_are_flipped_from_left_to_right(corpus, module, maps):
+    view = View(corpus.item(0).pictures[0].location)
+    item = Input(((view, False), (view, True)))
+    plain, mirrored = encode_inputs(MapEncoding(module, maps), [item])["pixel_values"]
+    assert torch.equal(mirrored, plain.flip(2))
+    assert not torch.equal(mirrored, plain)
+
+
+def gradient(location: str) -> Image.Image:
+    return Image.linear_gradient("L").rotate(90).resize((100, 80)).convert("RGB")
+
+
+def test_pictures_are_cut_and_mirrored_together(module):
+    whole, core = View("a.jpg", BOX), View("a.jpg", BOX, "core")
+    plain = PixelEncoding(module, gradient).fetch([(whole, False), (core, False)])
+    mirrored = PixelEncoding(module, gradient).fetch([(whole, True), (core, True)])
+    assert [image.size for image in plain] == [(100, 80), (44, 44)]
+    assert [image.tobytes() for image in mirrored] == [ImageOps.mirror(image).tobytes() for image in plain]
+
+
+def test_a_picture_is_read_once_for_all_of_its_views(module):
+    reads = Counter[str]()
+
+    def read(location: str) -> Image.Image:
+        reads[location] += 1
+        return gradient(location)
+
+    views = [(View("a.jpg", BOX, cut), False) for cut in ("whole", "core", "loose")] + [(View("b.jpg"), False)]
+    assert len(PixelEncoding(module, read).fetch(views)) == 4
+    assert reads == {"a.jpg": 1, "b.jpg": 1}
+
+
+def test_a_core_that_is_no_use_is_left_out_beside_its_picture_as_in_the_index(module):
+    encoding, everything = PixelEncoding(module, gradient), (0.0, 0.0, 100.0, 80.0)
+    core = View("a.jpg", everything, "core")
+    assert [image.size for image in encoding.fetch([(View("a.jpg"), False), (core, False)])] == [(100, 80)]
+    assert [image.size for image in encoding.fetch([(core, False)])] == [(100, 80)]
+
+
+def test_lines_of_the_report_are_appended_whole(broken, monkeypatch):
+    written = []
+    monkeypatch.setattr(os, "write", lambda file, data: written.append(data) or len(data))
+    broken.add(1, "ä" * 2000)
+    assert len(written) == 1
+    assert json.loads(written[0])["reason"] == "ä" * 2000
