@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,11 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file
 
 from app.errors import BadInputError
 from app.moon.fingerprint import checkpoint_folder
+from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
 from app.settings import read_settings
 from trainer.data.boxes import BoxCache
@@ -42,7 +45,7 @@ from trainer.training.model import (
 )
 from trainer.training.plan import Plan, make_plan, preset_of
 from trainer.training.report import write_report
-from trainer.training.stages import Workshop, run_stage
+from trainer.training.stages import FINAL, Workshop, run_stage
 from trainer.training.starter import MAX_VIEWS, Starter, has_small_tower, views_of
 from trainer.training.triplets import FindBox, TripletSource
 from trainer.training.validation import DevRecall
@@ -93,12 +96,7 @@ def _set_up(
     corpus: Corpus, split: TrainingRows, plan: Plan, store: PictureStore, out: Path
 ) -> tuple[Workshop, Starter | None]:
     """The model with what is trained of it, the triplets, and the development queries."""
-    config = plan.config
-    module = open_trainable(plan.model, plan.preset.moon, plan.weights, plan.attention)
-    if plan.lora_rank:
-        add_lora(module, plan.lora_rank)
-    freeze(module, plan.preset.frozen, tower=config.train_tower)
-    keep_frozen_towers_still(module)
+    config, module = plan.config, trainable_model(plan)
     if plan.gradient_checkpointing:
         checkpoint_activations(module)
     trained, total = parameter_counts(module)
@@ -117,6 +115,26 @@ def _set_up(
         raise BadInputError(f"{corpus.name}: no development query can be read, and a run needs some to find its best.")
     broken = BrokenPictures(out / BROKEN)
     return Workshop(module, plan, source, encoding, validation, broken, out / WORK, trainable), starter
+
+
+def trainable_model(plan: Plan) -> MoonTransformer:
+    """The plan's model, with LoRA or without, in which what is to be trained requires a gradient."""
+    module = open_trainable(plan.model, plan.preset.moon, plan.weights, plan.attention)
+    if plan.lora_rank:
+        add_lora(module, plan.lora_rank)
+    freeze(module, plan.preset.frozen, tower=plan.config.train_tower)
+    keep_frozen_towers_still(module)
+    return module
+
+
+def trained_model(shop: Workshop) -> MoonTransformer:
+    """The model with what it learned; put together anew where FSDP leaves each process a part of it."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+        return shop.module
+    torch.manual_seed(shop.plan.config.seed)
+    module = trainable_model(shop.plan)
+    moon_model(module).load_state_dict(load_file(shop.folder / "all" / FINAL), strict=False)
+    return module
 
 
 def _keeps_features(module: MoonTransformer, plan: Plan, source: TripletSource) -> bool:
@@ -168,7 +186,7 @@ def _publish(
     plan, corpus = shop.plan, shop.source.corpus
     if starter:
         starter.give_back()
-    save_trained(shop.module, out)
+    save_trained(trained_model(shop), out)
     base = checkpoint_folder(plan.model)
     if (sources := base / "sources.json").exists():
         shutil.copy(sources, out)
@@ -178,7 +196,7 @@ def _publish(
         "data": {**corpus.info, "train": len(split.train), "dev": len(split.dev), "splits": ["train", "dev"]},
         "dev": dict(best),
         "dev_box_iou": starter.box_iou if starter else None,
-        "broken_records": sum(1 for _ in shop.broken.file.open()) if shop.broken.file.exists() else 0,
+        "broken_records": len(shop.broken),
         "versions": {package: version(package) for package in PACKAGES},
     }
     before = json.loads(file.read_text()) if (file := base / RECORD).exists() else None

@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 MAX_VIEWS = 60_000
 """Feature maps of more views than this are not kept: 41 KB each."""
 CUTS = 2 + 2 * VARIANTS
-STANDARDISED_BATCHES = 3
+MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
+"""Triplets whose positives show what the LLM's output looks like."""
 ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
 MEASURED = ("moon_skip.centre", "moon_skip.spread")
 
@@ -89,8 +90,8 @@ class Starter:
                 align_projector(self._module, self.tokens.means(pictures))
         else:
             collate = TripletCollator(source=shop.source, encoding=self.encoding, broken=shop.broken)
-            firsts = range(0, STANDARDISED_BATCHES * stage.batch, stage.batch)
-            batches = (collate([{"number": n} for n in range(first, first + stage.batch)]) for first in firsts)
+            firsts = range(0, MEASURED_TRIPLETS, MEASURED_AT_ONCE)
+            batches = (collate([{"number": n} for n in range(first, first + MEASURED_AT_ONCE)]) for first in firsts)
             standardise_llm(self._module.eval(), (_column(batch, "positive") for batch in batches))
 
     def prepared(self, stage: Stage) -> list[str]:

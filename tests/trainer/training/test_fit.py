@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.app.moon.tiny_models import PROCESSORS, write_base
 from transformers import AutoProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
@@ -20,6 +19,7 @@ from app.moon.load import load_module, moon_model
 from app.moon.prompt import model_input
 from app.schema import Query
 from app.settings import Settings
+from tests.app.moon.tiny_models import PROCESSORS, write_base
 from trainer.training import fit as fit_module
 from trainer.training.config import FitConfig
 from trainer.training.trainer import MoonTrainer
@@ -27,7 +27,7 @@ from trainer.training.trainer import MoonTrainer
 SHORT = {"box_steps": 2, "skip_steps": 4, "steps": 6, "batch": 3, "validate_every": 2}
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -85,11 +85,11 @@ def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, 
 
     def cut(self: MoonTrainer, *args: object, **kwargs: object) -> torch.Tensor:
         if self.args.max_steps == 6 and self.state.global_step == 5:
-            raise PowerCut
+            raise PowerCutError
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(MoonTrainer, "training_step", cut)
-    with pytest.raises(PowerCut):
+    with pytest.raises(PowerCutError):
         run("broken")
     monkeypatch.undo()
     torch.manual_seed(99)
@@ -101,8 +101,8 @@ def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, 
 
 @pytest.mark.slow
 def test_an_unfinished_run_is_not_mixed_up_with_another_one(run, monkeypatch):
-    monkeypatch.setattr(fit_module, "_train", lambda *_: (_ for _ in ()).throw(PowerCut))
-    with pytest.raises(PowerCut):
+    monkeypatch.setattr(fit_module, "_train", lambda *_: (_ for _ in ()).throw(PowerCutError))
+    with pytest.raises(PowerCutError):
         run()
     with pytest.raises(BadInputError, match=r"unfinished run with other settings \(lr\)"):
         run(lr=0.5)
