@@ -31,6 +31,8 @@ MOON_PARTS = r"\.(mlp\.(router|gate\.[ab]|up\.[ab]|down\.[ab]|experts)\b|moon_sk
 """Parameters that MOON adds; they are trained in full also beside LoRA."""
 TOWERS = r"(^|\.)(vision_tower|visual|vision_model)\.(?!(deepstack_)?merger)"
 """Vision towers; Qwen keeps its projector inside."""
+APART = r"\.(moon_skip\.(centre|spread)|moon_box_head)\b"
+"""What the contrastive loss does not train: it is measured, or trained by itself."""
 
 
 def open_trainable(name: str, moon: MoonConfig, dtype: torch.dtype, attention: str | None = None) -> MoonTransformer:
@@ -80,9 +82,9 @@ def add_lora(module: MoonTransformer, rank: int) -> None:
 
 
 def freeze(module: MoonTransformer, patterns: Sequence[str], *, tower: bool) -> None:
-    """Freeze parameters whose name fits a pattern, and freeze or train the vision tower, also beside LoRA."""
+    """Freeze parameters whose name fits a pattern or stands ``APART``; freeze or train the tower, also beside LoRA."""
     for name, parameter in module.model.named_parameters():
-        if any(re.search(pattern, f".{name}") for pattern in patterns):
+        if any(re.search(pattern, f".{name}") for pattern in (APART, *patterns)):
             parameter.requires_grad_(False)
         elif re.search(TOWERS, name):
             parameter.requires_grad_(tower)

@@ -54,7 +54,7 @@ PRESETS: dict[str, Preset] = {
         stages=(Stage("boxes", 500, 64, 1e-3), Stage("skip", 600, 96, 6e-4), Stage("all", 160, 32, 2e-4)),
         lora_rank=0,
         rates={r"moon_skip\.gate": 10.0, r"embed_tokens": 0.1, r"self_attn|norm": 0.5, r"log_temperature": 10.0},
-        frozen=(SHARED_FFN, r"projector\.linear_1", r"moon_skip\.(centre|spread)", r"moon_box_head"),
+        frozen=(SHARED_FFN, r"projector\.linear_1"),
         augment=True,
         about="the small model that runs on a laptop",
     ),

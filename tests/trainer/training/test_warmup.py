@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from app.moon.load import load_module, moon_model
+from app.moon.prompt import model_input
+from tests.app.moon.tiny_models import picture
+from trainer.training.model import add_lora
+from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm, without_decoder
+
+WORDS = "<|title|> Red chair<|/title|><|category|> Seats<|/category|>"
+INPUTS = [model_input([picture(1), picture(2)], WORDS), model_input([], "<|title|> lamp<|/title|>")]
+
+
+@pytest.fixture
+def module(checkpoint):
+    """With a skip path that is not the identity."""
+    module = load_module(str(checkpoint), torch.float32)
+    torch.manual_seed(0)
+    nn.init.normal_(module.model.moon_skip.linear.weight)
+    return module
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "lora"])
+def either(request, module):
+    """With LoRA or without."""
+    if request.param:
+        add_lora(module, 2)
+    return module
+
+
+def embeddings(module) -> torch.Tensor:
+    return moon_model(module)(module.preprocess(INPUTS))["sentence_embedding"]
+
+
+def test_without_its_decoder_the_model_computes_the_same_while_the_gate_is_closed(either):
+    with torch.inference_mode():
+        expected = embeddings(either)
+        with without_decoder(either):
+            assert torch.equal(embeddings(either), expected)
+        assert torch.equal(embeddings(either), expected)
+
+
+def test_with_an_open_gate_the_decoder_counts(module):
+    assert gate_is_closed(module)
+    with torch.inference_mode():
+        module.model.moon_skip.gate.fill_(0.5)
+        expected = embeddings(module)
+        with without_decoder(module):
+            assert not torch.allclose(embeddings(module), expected, atol=1e-3)
+    assert not gate_is_closed(module)
+
+
+def test_the_decoder_is_not_called(either):
+    calls = []
+    layer = either.model.language_model.layers[0]
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    with without_decoder(either), torch.inference_mode():
+        embeddings(either)
+    assert not calls
+    with torch.inference_mode():
+        embeddings(either)
+    assert calls
+
+
+def test_the_decoder_comes_back_after_an_error(module):
+    decoder = module.model.language_model
+    with pytest.raises(KeyError), without_decoder(module):
+        raise KeyError
+    assert module.model.language_model is decoder
+
+
+def test_word_embeddings_keep_their_name_and_learn_without_the_decoder(module):
+    names = [name for name, _ in module.model.named_parameters() if "embed_tokens" in name]
+    with without_decoder(module):
+        assert [name for name, _ in module.model.named_parameters() if "language_model" in name] == names
+        embeddings(module)[:, 0].sum().backward()
+    assert module.model.get_input_embeddings().weight.grad.abs().sum() > 0
+    assert module.model.moon_skip.linear.weight.grad.abs().sum() > 0
+
+
+def test_an_aligned_projector_keeps_the_geometry_of_the_towers_features(module):
+    """Centred features and the visual tokens made of them have the same cosines, and words' length."""
+    generator = torch.Generator().manual_seed(0)
+    spread = 0.7 ** torch.arange(24)
+    features = 3 + torch.randn(200, 24, generator=generator) * spread
+    align_projector(module, features)
+    with torch.no_grad():
+        tokens = module.model.multi_modal_projector(features)
+        words = module.model.get_input_embeddings().weight.norm(dim=1).mean()
+    centred = features - features.mean(0)
+    cosines = [nn.functional.normalize(x, dim=1) @ nn.functional.normalize(x, dim=1).T for x in (centred, tokens)]
+    torch.testing.assert_close(cosines[1], cosines[0], atol=0.1, rtol=0)
+    assert tokens.norm(dim=1).mean() == pytest.approx(words.item(), rel=0.1)
+
+
+def test_fewer_pictures_than_dimensions_align_a_projector_too(module):
+    torch.manual_seed(0)
+    features = torch.randn(3, 24)
+    align_projector(module, features)
+    with torch.no_grad():
+        tokens = module.model.multi_modal_projector(features)
+    assert tokens.isfinite().all()
+    assert torch.pdist(tokens).min() > 0.1 * tokens.norm(dim=1).mean()
+
+
+def content_outputs(module) -> torch.Tensor:
+    """What the LLM hands to the skip path for content tokens, whose standardised form the gate weighs."""
+    seen = []
+    hook = module.model.moon_skip.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    batch = module.preprocess(INPUTS)
+    content = module.markers.content(batch["input_ids"], batch["attention_mask"]).bool()
+    with torch.inference_mode():
+        module(batch)
+    hook.remove()
+    return seen[0][content]
+
+
+def test_the_llms_output_is_standardised_over_content_tokens(module):
+    standardise_llm(module, [module.preprocess(INPUTS) for _ in range(2)])
+    skip = module.model.moon_skip
+    standard = (content_outputs(module) - skip.centre) / skip.spread
+    torch.testing.assert_close(standard.mean(0), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(standard.std(0), torch.ones(16), atol=0.05, rtol=0)
+    assert not skip._forward_pre_hooks
+
+
+def test_standardising_changes_nothing_while_the_gate_is_closed(either):
+    with torch.inference_mode():
+        expected = embeddings(either)
+    standardise_llm(either, [either.preprocess(INPUTS)])
+    assert either.model.moon_skip.centre.any()
+    with torch.inference_mode():
+        torch.testing.assert_close(embeddings(either), expected)
