@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import torch
 
 from app.moon.load import load_module
 from trainer import cli
-from trainer.commands import evaluation, training
+from trainer.commands import options, training
 from trainer.training.config import FitConfig
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -56,34 +57,56 @@ def test_fit_offers_every_field_of_its_configuration_with_its_default():
     offered = inspect.signature(training.fit).parameters
     defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
     assert {name: offered[name].default for name in defaults} == defaults
-    assert offered.keys() - defaults.keys() == {"checkpoint", "out", "data"}
+    assert offered.keys() - defaults.keys() == {"out", "data", "format_", "log", "images"}
 
 
 def test_help_of_fit_explains_every_option(trainer):
     code, output, _ = trainer("fit", "--help")
     assert code == 0
     for field in dataclasses.fields(FitConfig):
-        assert f"--{field.name.replace('_', '-')} <" in output
+        assert re.search(rf"--{field.name.replace('_', '-')}\b", output), field.name
 
 
 def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("trainer.training.fit.fit", lambda *arguments: calls.append(arguments) or {"photo_r1": 0.5})
-    options = [f"--{field.name.replace('_', '-')}={n}" for n, field in enumerate(dataclasses.fields(FitConfig), 1)]
-    code, output, _ = trainer("fit", "base", str(tmp_path), *options)
+    monkeypatch.setattr(
+        "trainer.training.fit.fit", lambda *own, **more: calls.append((*own, more)) or {"image_r1": 0.5}
+    )
+    wished = FitConfig(
+        **{"preset": "qwen3-vl-2b", "model": "base", "steps": 1, "skip_steps": 2, "box_steps": 3, "epochs": 0.5},
+        **{"batch": 4, "mini_batch": 2, "lr": 0.1, "lora_rank": 8, "train_tower": True, "precision": "bf16"},
+        **{"gradient_checkpointing": True, "objective": "circle", "past_batches": 1, "spatial": False},
+        **{"mixture": "1:1:1", "sibling_share": 0.2, "mined": Path("m"), "boxes": Path("b"), "dims": "8,4"},
+        **{"validate_every": 7, "workers": 3, "feature_cache": False, "seed": 9},
+    )
+    options = [option for name, value in dataclasses.asdict(wished).items() for option in as_option(name, value)]
+    code, output, _ = trainer("fit", str(tmp_path), "--data", "d", "--log", "l", "--format", "shop", *options)
     assert code == 0
-    assert "photo_r1 0.500" in output
-    assert calls[0][0] == "base"
-    assert list(dataclasses.asdict(calls[0][3]).values()) == list(range(1, len(options) + 1))
+    assert "image_r1 0.500" in output
+    assert calls == [(Path("d"), tmp_path, wished, {"format": "shop", "log": Path("l"), "images": None})]
+    assert all(value != getattr(FitConfig(), name) for name, value in dataclasses.asdict(wished).items())
+
+
+def as_option(name: str, value: object) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    return [flag, str(value)]
 
 
 def test_a_loss_that_is_no_number_is_one_line(trainer, monkeypatch, tmp_path):
-    def diverge(*arguments):
-        raise FloatingPointError("the loss is nan at step 3 of stage all; lower the learning rate")
+    def diverge(*arguments, **options):
+        raise FloatingPointError("the loss is nan at step 3; lower the learning rate")
 
     monkeypatch.setattr("trainer.training.fit.fit", diverge)
-    code, _, error = trainer("fit", "base", str(tmp_path))
-    assert (code, error) == (1, "Error: the loss is nan at step 3 of stage all; lower the learning rate\n")
+    code, _, error = trainer("fit", str(tmp_path))
+    assert (code, error) == (1, "Error: the loss is nan at step 3; lower the learning rate\n")
+
+
+def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(trainer, tmp_path):
+    code, _, error = trainer("fit", str(tmp_path), "--preset", "qwen9")
+    assert code == 2
+    assert "'qwen3-vl-embedding-2b'" in error
 
 
 def test_upcycle_writes_a_checkpoint_with_the_experts_asked_for(trainer, base_folder, tmp_path):
@@ -179,7 +202,7 @@ def test_evaluate_reports_a_model_that_is_not_there_in_one_line(trainer, home_fo
 def test_evaluate_offers_the_formats_that_can_be_read():
     from trainer.data.detect import Format
 
-    assert get_args(evaluation.Format) == get_args(Format)
+    assert get_args(get_args(options.Format)[0]) == get_args(Format)
 
 
 def test_a_setting_that_cannot_be_read_is_one_line(trainer, monkeypatch):

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from app.settings import read_settings
-from trainer.commands.options import PIPE_WIDTH
+from trainer.commands.options import PIPE_WIDTH, Data, Format, Images, Log
 
 LEFT_OUT = 3
 """Exit status when some records cannot be used."""
 
 
 def validate(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="File or folder of a data set, see docs/training.md")],
-    log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")] = None,
-    format: Annotated[
-        Literal["auto", "home", "mbe", "m5", "shop"], typer.Option(help="What the data are; auto: told by the files")
-    ] = "auto",
-    images: Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")] = None,
+    data: Data,
+    log: Log = None,
+    format: Format = "auto",
+    images: Images = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures drawn at random and opened")] = 50,
 ) -> None:
     """Print what is understood of a data set.

@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from app.settings import read_settings
-from trainer.commands.options import DEMO, PIPE_WIDTH, Seed
+from trainer.commands.options import DEMO, PIPE_WIDTH, Boxes, DataOption, Format, Images, Log, Seed
 
-Format = Literal["auto", "home", "mbe", "m5", "shop"]
 Split = Literal["train", "dev", "test"]
 
 
@@ -21,14 +20,11 @@ def evaluate(
         list[str] | None,
         typer.Argument(metavar="MODEL", help="Folders or Hub ids; by default MOON_MODEL, else the starter"),
     ] = None,
-    data: Annotated[
-        Path,
-        typer.Option(help="File or folder of a data set, see docs/training.md", show_default="demo/ beside the code"),
-    ] = DEMO,
-    format_: Annotated[Format, typer.Option("--format", help="What the data are")] = "auto",
-    log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")] = None,
-    boxes: Annotated[Path | None, typer.Option(help="Core product boxes from `trainer detect`")] = None,
+    data: DataOption = DEMO,
+    format_: Format = "auto",
+    log: Log = None,
+    images: Images = None,
+    boxes: Boxes = None,
     split: Annotated[Split, typer.Option(help="Whose queries are asked")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Queries drawn at random; by default all")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file")] = None,

@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError, CatalogError
 from app.settings import Settings, read_settings
-from trainer.commands.options import PIPE_WIDTH
+from trainer.commands.options import PIPE_WIDTH, Data, Format, Images, Log
 from trainer.data.mine_config import MineConfig
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 MINE = MineConfig()
 SHOWN_REASONS = 3
-
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="File or folder of a data set, see docs/training.md")]
-Format = Annotated[Literal["auto", "home", "mbe", "m5", "shop"], typer.Option(help="What the data are")]
-Log = Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")]
-Images = Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")]
 
 
 def detect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,3 +15,14 @@ PIPE_WIDTH = 150
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the checkpoint is written to")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random")]
+
+DATA_HELP = "File or folder of a data set, see docs/training.md"
+Data = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP)]
+DataOption = Annotated[Path, typer.Option("--data", help=DATA_HELP, show_default="demo/ beside the code")]
+Format = Annotated[
+    Literal["auto", "home", "mbe", "m5", "shop"],
+    typer.Option("--format", help="What the data are; auto: told by the files"),
+]
+Log = Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")]
+Images = Annotated[Path | None, typer.Option(help="Folder or zip file of M5Product's pictures")]
+Boxes = Annotated[Path | None, typer.Option(help="Core product boxes from `trainer detect`")]

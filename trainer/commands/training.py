@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.errors import BadInputError
-from trainer.commands.options import DEMO, Out, Seed
+from trainer.commands.options import DEMO, Boxes, DataOption, Format, Images, Log, Out, Seed
 from trainer.training.config import FitConfig, Objective, Precision
 from trainer.training.presets import PRESETS
 
@@ -22,10 +23,10 @@ PRESET = PresetName(FIT.preset)
 
 def fit(
     out: Out,
-    data: Annotated[
-        Path, typer.Option(help="Data set: MBE, M5Product, a shop's folder or catalog, or a folder like demo/")
-    ] = DEMO,
-    log: Annotated[Path | None, typer.Option(help="A shop's interaction log, if it is not in the folder")] = None,
+    data: DataOption = DEMO,
+    format_: Format = "auto",
+    log: Log = None,
+    images: Images = None,
     preset: Annotated[PresetName, typer.Option(help="Base model and how it is trained")] = PRESET,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint or base model to start from, instead of the preset's")
@@ -59,7 +60,7 @@ def fit(
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,
     mined: Annotated[Path | None, typer.Option(help="Hard negatives from `trainer mine`")] = FIT.mined,
-    boxes: Annotated[Path | None, typer.Option(help="Core product boxes from `trainer detect`")] = FIT.boxes,
+    boxes: Boxes = FIT.boxes,
     dims: Annotated[
         str, typer.Option(help="Further widths to train (Matryoshka), for example 512,256 or auto")
     ] = FIT.dims,
@@ -79,12 +80,13 @@ def fit(
     logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s")
     given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
     config = FitConfig(**{**given, "preset": preset.value})
+    warnings.filterwarnings("ignore", category=FutureWarning)  # between libraries, nothing that a user could change
     from torch import OutOfMemoryError
 
     from trainer.training.fit import fit as run
 
     try:
-        best = run(data, out, config, log=log)
+        best = run(data, out, config, format=format_, log=log, images=images)
     except FloatingPointError as error:
         raise BadInputError(str(error)) from error
     except OutOfMemoryError as error:

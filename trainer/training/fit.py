@@ -22,7 +22,7 @@ from app.errors import BadInputError
 from app.moon.fingerprint import checkpoint_folder
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
-from app.settings import read_settings
+from app.settings import Settings, read_settings
 from trainer.data.boxes import BoxCache
 from trainer.data.corpus import Corpus
 from trainer.data.detect import Format
@@ -52,14 +52,20 @@ from trainer.training.validation import DevRecall
 
 logger = logging.getLogger(__name__)
 
-CACHE, WORK = "cache", "work"
+WORK = "work"
 RUN, RECORD, COURSE, BROKEN = "run.json", "training.json", "training.jsonl", "broken.jsonl"
 RECALL = re.compile(r"eval_(image|text|both)_r\d+")
 PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "accelerate", "peft", "datasets")
 
 
 def fit(
-    data: Path, out: Path, config: FitConfig, *, format: Format = "auto", log: Path | None = None
+    data: Path,
+    out: Path,
+    config: FitConfig,
+    *,
+    format: Format = "auto",
+    log: Path | None = None,
+    images: Path | None = None,
 ) -> dict[str, float]:
     """Train on the data set ``data`` and write the best checkpoint by development recall to ``out``.
 
@@ -72,9 +78,10 @@ def fit(
     for a base model that cannot be trained, FloatingPointError for a loss that is not a number.
     """
     state = PartialState(cpu=not torch.cuda.is_available())
-    settings, cache = read_settings(), out.parent / CACHE
+    settings = read_settings()
+    cache = settings.data / "trainer"
     with state.local_main_process_first():
-        corpus = open_corpus(data, cache=cache, format=format, log=log)
+        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images)
     split = training_rows(corpus)
     name = config.model or preset_of(config).base or settings.model
     plan = make_plan(config, name, len(split.train), *model_size(name), state.num_processes)
@@ -83,7 +90,7 @@ def fit(
     state.wait_for_everyone()
 
     torch.manual_seed(config.seed)
-    shop, starter = _set_up(corpus, split, plan, PictureStore(cache, settings), out)
+    shop, starter = _set_up(corpus, split, plan, settings, out)
     history = _train(shop, starter, split)
     best = best_recalls(history, plan.stages[-1].name, shop.validation.metric)
     if state.is_main_process:
@@ -93,7 +100,7 @@ def fit(
 
 
 def _set_up(
-    corpus: Corpus, split: TrainingRows, plan: Plan, store: PictureStore, out: Path
+    corpus: Corpus, split: TrainingRows, plan: Plan, settings: Settings, out: Path
 ) -> tuple[Workshop, Starter | None]:
     """The model with what is trained of it, the triplets, and the development queries."""
     config, module = plan.config, trainable_model(plan)
@@ -108,7 +115,9 @@ def _set_up(
     find_box = _boxes(config.boxes)
     mined = MinedNegatives.open(config.mined, corpus) if config.mined else None
     source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined)
-    starter = Starter(module, store.read, out.parent / CACHE) if _keeps_features(module, plan, source) else None
+    cache = settings.data / "trainer"
+    store = PictureStore(cache, settings)
+    starter = Starter(module, store.read, cache) if _keeps_features(module, plan, source) else None
     encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
     validation = DevRecall(corpus, split.dev, source.items, encoding, find_box, config.seed, plan.stages[-1].batch)
     if not len(validation):
