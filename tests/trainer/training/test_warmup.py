@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
+from app.errors import BadInputError
 from app.moon.load import load_module, moon_model
 from app.moon.prompt import model_input
+from app.settings import Settings
 from tests.app.moon.tiny_models import picture
-from trainer.training.model import add_lora
+from trainer.data.corpus import Corpus, CorpusWriter
+from trainer.data.pictures import PictureStore
+from trainer.data.record import Item, Record
+from trainer.data.splits import training_rows
+from trainer.training.batches import BrokenPictures
+from trainer.training.features import MapTower
+from trainer.training.model import add_lora, bare
+from trainer.training.presets import Stage
+from trainer.training.starter import ALIGNED, MEASURED, Starter
+from trainer.training.triplets import Recipe, TripletSource
 from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm, without_decoder
 
 WORDS = "<|title|> Red chair<|/title|><|category|> Seats<|/category|>"
@@ -134,3 +147,77 @@ def test_standardising_changes_nothing_while_the_gate_is_closed(either):
     assert either.model.moon_skip.centre.any()
     with torch.inference_mode():
         torch.testing.assert_close(embeddings(either), expected)
+
+
+SKIP, ALL, BOXES = Stage("skip", 2, 4, 1e-3), Stage("all", 2, 4, 1e-3), Stage("boxes", 2, 4, 1e-3)
+
+
+def shop_of(corpus: Corpus, folder) -> SimpleNamespace:
+    source = TripletSource(corpus, training_rows(corpus).train, Recipe(), 0, lambda picture, title: picture.box)
+    plan = SimpleNamespace(config=SimpleNamespace(seed=0))
+    return SimpleNamespace(source=source, plan=plan, broken=BrokenPictures(folder / "broken.jsonl"))
+
+
+@pytest.fixture
+def read(tmp_path):
+    return PictureStore(tmp_path / "pictures", Settings()).read
+
+
+def test_kept_features_take_the_towers_place_until_it_is_given_back(either, read, tmp_path):
+    tower = bare(either).vision_tower
+    starter = Starter(either, read, tmp_path)
+    assert isinstance(bare(either).vision_tower, MapTower)
+    starter.give_back()
+    assert bare(either).vision_tower is tower
+
+
+@pytest.mark.parametrize(("stage", "parts"), [(SKIP, ALIGNED), (ALL, MEASURED)], ids=["skip", "all"])
+def test_what_a_stage_prepares_is_named_and_nothing_else_changes(either, corpus, read, tmp_path, stage, parts):
+    starter = Starter(either, read, tmp_path)
+    before = {name: value.clone() for name, value in either.model.state_dict().items()}
+    names = starter.prepared(stage)
+    starter.prepare(stage, shop_of(corpus, tmp_path))
+    changed = {name for name, value in either.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed <= set(names)
+    assert all(any(part in name for name in changed) for part in parts)
+
+
+def test_an_open_gate_leaves_nothing_to_prepare(module, corpus, read, tmp_path):
+    starter = Starter(module, read, tmp_path)
+    assert starter.applies(SKIP)
+    with torch.no_grad():
+        module.model.moon_skip.gate.fill_(0.1)
+    before = {name: value.clone() for name, value in module.model.state_dict().items()}
+    for stage in (SKIP, ALL):
+        starter.prepare(stage, shop_of(corpus, tmp_path))
+        assert starter.prepared(stage) == []
+    assert all(torch.equal(value, before[name]) for name, value in module.model.state_dict().items())
+    assert not starter.applies(SKIP)
+    assert starter.applies(ALL)
+
+
+def test_products_without_pictures_leave_the_projector_as_it_is(module, read, tmp_path):
+    with CorpusWriter(tmp_path / "corpus", {"name": "text", "format": "shop"}) as writer:
+        for number in range(4):
+            writer.add(Record(Item(str(number), f"Chair {number}"), f"words {number}"))
+    before = module.model.multi_modal_projector.linear_1.weight.clone()
+    Starter(module, read, tmp_path).prepare(SKIP, shop_of(Corpus(tmp_path / "corpus"), tmp_path))
+    assert torch.equal(module.model.multi_modal_projector.linear_1.weight, before)
+
+
+def test_a_box_head_is_trained_where_pictures_with_boxes_can_be_read(module, corpus, read, tmp_path):
+    split, shop = training_rows(corpus), shop_of(corpus, tmp_path)
+
+    def gone(location: str):
+        raise BadInputError(f"{location}: broken")
+
+    before = module.model.moon_box_head.layers[-1].bias.clone()
+    blind = Starter(module, gone, tmp_path)
+    blind.fit_boxes(shop, split.train, split.dev, BOXES)
+    assert blind.box_iou is None
+    assert torch.equal(module.model.moon_box_head.layers[-1].bias, before)
+    blind.give_back()
+    starter = Starter(module, read, tmp_path)
+    starter.fit_boxes(shop, split.train, split.dev, BOXES)
+    assert 0 <= starter.box_iou <= 1
+    assert not torch.equal(module.model.moon_box_head.layers[-1].bias, before)
