@@ -50,7 +50,7 @@ class PixelEncoding:
         found = []
         for view, mirror in views:
             image = read[view.location]
-            if view.cut == "core" and view.crop(image) is None and len(views) > 1:
+            if found and view.cut != "whole" and view.crop(image) is None:
                 continue  # as in the index: where the core is no use, nothing stands beside the picture
             found.append(ImageOps.mirror(view.of(image)) if mirror else view.of(image))
         return found

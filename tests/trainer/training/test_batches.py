@@ -214,9 +214,10 @@ def test_a_picture_is_read_once_for_all_of_its_views(module):
 
 def test_a_core_that_is_no_use_is_left_out_beside_its_picture_as_in_the_index(module):
     encoding, everything = PixelEncoding(module, gradient), (0.0, 0.0, 100.0, 80.0)
-    core = View("a.jpg", everything, "core")
+    core, loose, frame = (View("a.jpg", everything, cut) for cut in ("core", "loose", "frame"))
     assert [image.size for image in encoding.fetch([(View("a.jpg"), False), (core, False)])] == [(100, 80)]
     assert [image.size for image in encoding.fetch([(core, False)])] == [(100, 80)]
+    assert [image.size for image in encoding.fetch([(frame, False), (loose, False)])] == [(100, 80)]
 
 
 def test_lines_of_the_report_are_appended_whole(broken, monkeypatch):
