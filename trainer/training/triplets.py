@@ -107,7 +107,10 @@ class TripletSource:
         return [name for name in self._pools if self.recipe.mixture[MODALITIES.index(name)] > 0]
 
     def draw(self, number: int, attempt: int = 0) -> Triplet:
-        """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read."""
+        """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read.
+
+        Raises CatalogError if no product is a wrong answer, so that none can be the hard negative.
+        """
         rng = random.Random(f"{self.seed}:{number}:{attempt}")  # noqa: S311
         weights = [self.recipe.mixture[MODALITIES.index(name)] for name in self.modalities]
         modality = rng.choices(self.modalities, weights)[0]
