@@ -57,7 +57,7 @@ def test_fit_offers_every_field_of_its_configuration_with_its_default():
     offered = inspect.signature(training.fit).parameters
     defaults = {field.name: field.default for field in dataclasses.fields(FitConfig)}
     assert {name: offered[name].default for name in defaults} == defaults
-    assert offered.keys() - defaults.keys() == {"out", "data", "format_", "log", "images"}
+    assert offered.keys() - defaults.keys() == {"out", "data", "format_", "log", "images", "event"}
 
 
 def test_help_of_fit_explains_every_option(trainer):
@@ -77,13 +77,17 @@ def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
         **{"batch": 4, "mini_batch": 2, "lr": 0.1, "lora_rank": 8, "train_tower": True, "precision": "bf16"},
         **{"gradient_checkpointing": True, "objective": "circle", "past_batches": 1, "spatial": False},
         **{"mixture": "1:1:1", "sibling_share": 0.2, "mined": Path("m"), "boxes": Path("b"), "dims": "8,4"},
-        **{"validate_every": 7, "workers": 3, "feature_cache": False, "seed": 9},
+        **{"validate_every": 7, "workers": 3, "feature_cache": False, "track": "none", "seed": 9},
     )
     options = [option for name, value in dataclasses.asdict(wished).items() for option in as_option(name, value)]
-    code, output, _ = trainer("fit", str(tmp_path), "--data", "d", "--log", "l", "--format", "shop", *options)
+    code, output, _ = trainer(
+        "fit", str(tmp_path), "--data", "d", "--log", "l", "--format", "shop", "--event=click=2", *options
+    )
     assert code == 0
     assert "image_r1 0.500" in output
-    assert calls == [(Path("d"), tmp_path, wished, {"format": "shop", "log": Path("l"), "images": None})]
+    events = {"purchase": 1.0, "add_to_cart": 0.5, "click": 2.0}
+    source = {"format": "shop", "log": Path("l"), "images": None, "events": events}
+    assert calls == [(Path("d"), tmp_path, wished, source)]
     assert all(value != getattr(FitConfig(), name) for name, value in dataclasses.asdict(wished).items())
 
 
@@ -92,6 +96,15 @@ def as_option(name: str, value: object) -> list[str]:
     if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-", 1)]
     return [flag, str(value)]
+
+
+@pytest.mark.parametrize("event", ["click", "click=", "=1", "click=-1", "click=nan", "click=inf"])
+def test_an_event_without_a_weight_is_refused(trainer, tmp_path, event):
+    code, _, error = trainer("validate", str(tmp_path), "--event", event)
+    assert (code, error) == (
+        1,
+        f"Error: --event {event!r}: write a name and a positive weight, for example purchase=1.\n",
+    )
 
 
 def test_a_loss_that_is_no_number_is_one_line(trainer, monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.settings import read_settings
-from trainer.commands.options import PIPE_WIDTH, Data, Format, Images, Log
+from trainer.commands.options import PIPE_WIDTH, Data, Event, Format, Images, Log, event_weights
 
 LEFT_OUT = 3
 """Exit status when some records cannot be used."""
@@ -19,6 +19,7 @@ def validate(
     log: Log = None,
     format: Format = "auto",
     images: Images = None,
+    event: Event = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures drawn at random and opened")] = 50,
 ) -> None:
     """Print what is understood of a data set.
@@ -36,7 +37,7 @@ def validate(
 
     settings = read_settings()
     cache = settings.data / "trainer"
-    corpus = open_corpus(data, cache=cache, format=format, log=log, images=images)
+    corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     show_contents(corpus, inspect(corpus), console)
     tried, broken = unreadable_pictures(corpus, pictures, PictureStore(cache, settings).read)

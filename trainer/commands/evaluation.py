@@ -10,7 +10,18 @@ from typing import Annotated, Literal
 import typer
 
 from app.settings import read_settings
-from trainer.commands.options import DEMO, PIPE_WIDTH, Boxes, DataOption, Format, Images, Log, Seed
+from trainer.commands.options import (
+    DEMO,
+    PIPE_WIDTH,
+    Boxes,
+    DataOption,
+    Event,
+    Format,
+    Images,
+    Log,
+    Seed,
+    event_weights,
+)
 
 Split = Literal["train", "dev", "test"]
 
@@ -24,6 +35,7 @@ def evaluate(
     format_: Format = "auto",
     log: Log = None,
     images: Images = None,
+    event: Event = None,
     boxes: Boxes = None,
     split: Annotated[Split, typer.Option(help="Whose queries are asked")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Queries drawn at random; by default all")] = None,
@@ -55,7 +67,7 @@ def evaluate(
     for name in names:
         read_checkpoint(name)
     cache = settings.data / "trainer"
-    corpus = open_corpus(data, cache=cache, format=format_, log=log, images=images)
+    corpus = open_corpus(data, cache=cache, format=format_, log=log, images=images, events=event_weights(event))
     benchmark = prepare(corpus, split, limit, seed, show_progress)
     find_box = BoxCache.open(boxes).box if boxes else None
     bench = Bench(benchmark, PictureStore(cache, settings).read, settings, find_box, seed, show_progress)

@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError, CatalogError
 from app.settings import Settings, read_settings
-from trainer.commands.options import PIPE_WIDTH, Data, Format, Images, Log
+from trainer.commands.options import PIPE_WIDTH, Data, Event, Format, Images, Log, event_weights
 from trainer.data.mine_config import MineConfig
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def detect(
     format: Format = "auto",
     log: Log = None,
     images: Images = None,
+    event: Event = None,
 ) -> None:
     """Find the core product in every picture of a data set, once.
 
@@ -65,7 +66,7 @@ def detect(
     identity = settings.grounding_model if guided else model_fingerprint(settings.model, settings)
     cache = settings.data / "trainer"
     with _disk_errors():
-        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images)
+        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
         found = find_boxes(
             corpus,
             load_detector(settings),
@@ -99,6 +100,7 @@ def mine(
     format: Format = "auto",
     log: Log = None,
     images: Images = None,
+    event: Event = None,
 ) -> None:
     """Find hard negatives: products that a checkpoint takes for another.
 
@@ -121,7 +123,7 @@ def mine(
     cache = settings.data / "trainer"
     config = MineConfig(negatives, top_k, range_min, relative_margin, absolute_margin)
     with _disk_errors():
-        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images)
+        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
         reader = Reader(PictureStore(cache, settings), BoxCache.open(boxes) if boxes else None)
         result = run(
             corpus,

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.errors import BadInputError
-from trainer.commands.options import DEMO, Boxes, DataOption, Format, Images, Log, Out, Seed
+from trainer.commands.options import DEMO, Boxes, DataOption, Event, Format, Images, Log, Out, Seed, event_weights
 from trainer.training.config import FitConfig, Objective, Precision
 from trainer.training.presets import PRESETS
 
@@ -27,6 +27,7 @@ def fit(
     format_: Format = "auto",
     log: Log = None,
     images: Images = None,
+    event: Event = None,
     preset: Annotated[PresetName, typer.Option(help="Base model and how it is trained")] = PRESET,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint or base model to start from, instead of the preset's")
@@ -69,6 +70,9 @@ def fit(
     feature_cache: Annotated[
         bool | None, typer.Option(help="Keep what a small frozen tower gives for each picture")
     ] = FIT.feature_cache,
+    track: Annotated[
+        str, typer.Option(help="Trackers of the run, as the Trainer names them: tensorboard,wandb,mlflow ... or none")
+    ] = FIT.track,
     seed: Seed = FIT.seed,
 ) -> None:
     """Train a MOON model; what is not given is derived from preset, data and machine, and logged with the reason.
@@ -86,7 +90,7 @@ def fit(
     from trainer.training.fit import fit as run
 
     try:
-        best = run(data, out, config, format=format_, log=log, images=images)
+        best = run(data, out, config, format=format_, log=log, images=images, events=event_weights(event))
     except FloatingPointError as error:
         raise BadInputError(str(error)) from error
     except OutOfMemoryError as error:

@@ -45,4 +45,5 @@ class FitConfig:
     validate_every: int | None = None
     workers: int | None = None
     feature_cache: bool | None = None
+    track: str = "tensorboard"
     seed: int = 0

@@ -30,6 +30,7 @@ from trainer.data.leakage import split_record
 from trainer.data.mine import MinedNegatives
 from trainer.data.open import open_corpus
 from trainer.data.pictures import PictureStore
+from trainer.data.shop_log import EVENTS
 from trainer.data.splits import TrainingRows, training_rows
 from trainer.training.batches import BrokenPictures, Encoding, PixelEncoding
 from trainer.training.config import FitConfig
@@ -66,6 +67,7 @@ def fit(
     format: Format = "auto",
     log: Path | None = None,
     images: Path | None = None,
+    events: Mapping[str, float] = EVENTS,
 ) -> dict[str, float]:
     """Train on the data set ``data`` and write the best checkpoint by development recall to ``out``.
 
@@ -81,7 +83,7 @@ def fit(
     settings = read_settings()
     cache = settings.data / "trainer"
     with state.local_main_process_first():
-        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images)
+        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=events)
     split = training_rows(corpus)
     name = config.model or preset_of(config).base or settings.model
     plan = make_plan(config, name, len(split.train), *model_size(name), state.num_processes)

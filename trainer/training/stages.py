@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +119,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
     )
-    if find_spec("tensorboard"):
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.folder.parent / "tensorboard" / stage.name)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.folder.parent / "tensorboard" / stage.name)
     every = plan.validate_every[stage.name]
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -149,7 +147,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         logging_strategy="steps",
         logging_steps=max(1, steps // LOGS),
         logging_first_step=True,
-        report_to=["tensorboard"] if find_spec("tensorboard") else [],
+        report_to=[tracker.strip() for tracker in config.track.split(",")],
         ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
     )
