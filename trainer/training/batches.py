@@ -47,7 +47,7 @@ class PixelEncoding:
 
     def fetch(self, views: Sequence[tuple[View, bool]]) -> Sequence[Image]:
         read = {location: self._read(location) for location in {view.location: None for view, _ in views}}
-        found = []
+        found: list[Image] = []
         for view, mirror in views:
             image = read[view.location]
             if found and view.cut != "whole" and view.crop(image) is None:
