@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
@@ -17,7 +19,8 @@ from trainer.training.detector import Target, boxed_pictures, fit_box_head, targ
 from trainer.training.features import MapTower, Read, TowerMaps
 from trainer.training.model import bare
 from trainer.training.presets import Stage
-from trainer.training.stages import Workshop
+from trainer.training.stages import FINAL, Workshop
+from trainer.training.trainer import save_safely
 from trainer.training.triplets import TripletSource
 from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm
 
@@ -29,6 +32,7 @@ CUTS = 2 + 2 * VARIANTS
 MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
 """Triplets whose positives show what the LLM's output looks like."""
 ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
+BOX_IOU = "dev_iou"
 MEASURED = ("moon_skip.centre", "moon_skip.spread")
 
 
@@ -61,17 +65,24 @@ class Starter:
 
     def fit_boxes(self, shop: Workshop, train: NDArray[Any], dev: NDArray[Any], stage: Stage) -> None:
         """Train the box head, if the model has one and pictures come with boxes; a resumed run reads it."""
-        corpus, seed = shop.source.corpus, shop.plan.config.seed
+        corpus, seed, file = shop.source.corpus, shop.plan.config.seed, shop.folder / stage.name / FINAL
+        head = self._module.model.moon_box_head if self._module.moon.box_head else None
+        if head is not None and file.exists():
+            state = load_file(file)
+            self.box_iou = state.pop(BOX_IOU).item()
+            head.load_state_dict(state)
+            return
         learned: list[Target] = []
-        if self._module.moon.box_head:
+        if head is not None:
             learned = targets_of(boxed_pictures(corpus, train), self._read, frames=True)
-        if not learned:
+        if head is None or not learned:
             logger.info("no box head is trained: the model has none, or the data have no pictures with boxes")
             return
         maps = TowerMaps(self._tower, self._read, self._cache, None)
         held_out = targets_of(boxed_pictures(corpus, dev), self._read, frames=False)
-        self.box_iou = fit_box_head(self._module.model.moon_box_head, maps, learned, held_out, stage, seed)
+        self.box_iou = fit_box_head(head, maps, learned, held_out, stage, seed)
         maps.save()
+        save_safely({**head.state_dict(), BOX_IOU: torch.tensor(self.box_iou)}, file)
 
     def applies(self, stage: Stage) -> bool:
         """Whether a stage has anything to do: the skip path is trained alone only while the LLM does not count."""

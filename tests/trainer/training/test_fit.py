@@ -97,6 +97,8 @@ def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, 
     assert losses(broken) == losses(unbroken)
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (broken, unbroken))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    records = [json.loads((folder / "training.json").read_text()) for folder in (broken, unbroken)]
+    assert records[0]["dev_box_iou"] == pytest.approx(records[1]["dev_box_iou"])
 
 
 @pytest.mark.slow
