@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -46,6 +47,7 @@ from trainer.training.model import (
 )
 from trainer.training.plan import Plan, make_plan, preset_of
 from trainer.training.report import write_report
+from trainer.training.resume import WORK, claimed
 from trainer.training.stages import FINAL, Workshop, run_stage
 from trainer.training.starter import MAX_VIEWS, Starter, has_small_tower, views_of
 from trainer.training.triplets import FindBox, TripletSource
@@ -53,8 +55,7 @@ from trainer.training.validation import DevRecall
 
 logger = logging.getLogger(__name__)
 
-WORK = "work"
-RUN, RECORD, COURSE, BROKEN = "run.json", "training.json", "training.jsonl", "broken.jsonl"
+RECORD, COURSE, BROKEN = "training.json", "training.jsonl", "broken.jsonl"
 RECALL = re.compile(r"eval_(image|text|both)_r\d+")
 PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "accelerate", "peft", "datasets")
 
@@ -87,17 +88,16 @@ def fit(
     split = training_rows(corpus)
     name = config.model or preset_of(config).base or settings.model
     plan = make_plan(config, name, len(split.train), *model_size(name), state.num_processes)
-    if state.is_main_process:
-        _claim(out, config, corpus, state.num_processes)
-    state.wait_for_everyone()
-
-    torch.manual_seed(config.seed)
-    shop, starter = _set_up(corpus, split, plan, settings, out)
-    history = _train(shop, starter, split)
-    best = best_recalls(history, plan.stages[-1].name, shop.validation.metric)
-    if state.is_main_process:
-        _publish(shop, starter, split, history, best, out)
-    state.wait_for_everyone()
+    run = {**asdict(config), "data": corpus.info["fingerprint"], "processes": state.num_processes}
+    with claimed(out, run) if state.is_main_process else nullcontext():
+        state.wait_for_everyone()
+        torch.manual_seed(config.seed)
+        shop, starter = _set_up(corpus, split, plan, settings, out)
+        history = _train(shop, starter, split)
+        best = best_recalls(history, plan.stages[-1].name, shop.validation.metric)
+        if state.is_main_process:
+            _publish(shop, starter, split, history, best, out)
+        state.wait_for_everyone()
     return best
 
 
@@ -223,24 +223,3 @@ def _boxes(folder: Path | None) -> FindBox:
     if folder is None:
         return lambda picture, title: picture.box
     return BoxCache.open(folder).box
-
-
-def _claim(out: Path, config: FitConfig, corpus: Corpus, world: int) -> None:
-    """Make ``out`` the run's own. Raises BadInputError if a checkpoint, or a run with other settings, stands there."""
-    if (out / "config.json").exists():
-        raise BadInputError(f"{out} holds a checkpoint already; choose another folder, or remove it.")
-    wishes = json.loads(json.dumps(asdict(config), default=str))
-    run = {**wishes, "data": corpus.info["fingerprint"], "processes": world}
-    file = out / WORK / RUN
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(run, indent=2) + "\n")
-        return
-    earlier = json.loads(file.read_text())
-    changed = sorted(key for key in run.keys() | earlier.keys() if run.get(key) != earlier.get(key))
-    if changed:
-        raise BadInputError(
-            f"{out} holds an unfinished run with other settings ({', '.join(changed)}); start it again with the same "
-            "ones to go on, choose another folder, or remove this one."
-        )
-    logger.info("the unfinished run in %s goes on", out)

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformerTrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
@@ -26,7 +24,8 @@ from trainer.training.batches import BrokenPictures, Encoding, TripletCollator
 from trainer.training.expert_load import ExpertLoad
 from trainer.training.plan import Plan
 from trainer.training.presets import Stage
-from trainer.training.trainer import MoonTrainer, load_trained_parameters, save_safely
+from trainer.training.resume import last_checkpoint
+from trainer.training.trainer import MoonTrainer, load_safely, load_trained_parameters, save_safely
 from trainer.training.triplets import TripletSource
 from trainer.training.validation import DevRecall
 from trainer.training.warmup import NOT_IN_SKIP_STAGE, without_decoder
@@ -73,10 +72,10 @@ def run_stage(
             load_trained_parameters(moon_model(shop.module), folder / FINAL)
             return json.loads((folder / HISTORY).read_text())
         trainer = _trainer(shop, stage, folder)
-        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        last = last_checkpoint(folder, sharded=trainer.is_fsdp_enabled)
         if last is not None:
             logger.info("stage %s goes on from %s", stage.name, last)
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
         history = [{"stage": stage.name, **entry} for entry in trainer.state.log_history]
         trained = trainer.trained_state()
         if trainer.is_world_process_zero():
@@ -98,7 +97,7 @@ def _prepare_once(module: MoonTransformer, file: Path, prepare: Callable[[], Non
     """Prepare the model, or read what an earlier start of the same stage made of it."""
     state = module.model.state_dict()
     if file.exists():
-        module.model.load_state_dict(load_file(file), strict=False)
+        module.model.load_state_dict(load_safely(file), strict=False)
         return
     prepare()
     if names:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -88,7 +89,7 @@ class MoonTrainer(SentenceTransformerTrainer):
             Trainer._load_from_checkpoint(self, resume_from_checkpoint, model)
         else:
             load_trained_parameters(self.model, folder / WEIGHTS)
-        missing, unexpected = self.loss.load_state_dict(load_file(folder / LOSS), strict=False)
+        missing, unexpected = self.loss.load_state_dict(load_safely(folder / LOSS), strict=False)
         if unexpected or any(not name.startswith("model.") for name in missing):
             raise ModelError(f"{folder}: the state of another loss; start the run anew in another folder.")
 
@@ -108,9 +109,19 @@ def save_safely(state: Mapping[str, Tensor], file: Path) -> None:
     temporary.replace(file)
 
 
+def load_safely(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that this run wrote. Raises ModelError if it is damaged or gone."""
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{file} cannot be read ({error}); remove {file.parent} and start again, so that this part is done anew."
+        ) from error
+
+
 def load_trained_parameters(model: nn.Module, file: Path) -> None:
-    """Read the trained parameters of a checkpoint. Raises ModelError if other parameters are trained now."""
-    state = load_file(file)
+    """Read the trained parameters of a checkpoint. Raises ModelError if they are damaged, or others are trained now."""
+    state = load_safely(file)
     if state.keys() != {name for name, parameter in model.named_parameters() if parameter.requires_grad}:
         raise ModelError(f"{file} holds other parameters than this run trains; start anew in another folder.")
     model.load_state_dict(state, strict=False)
