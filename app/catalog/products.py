@@ -96,7 +96,7 @@ def _valid_rows(file: Path, report: Report) -> Iterator[CatalogRow]:
             continue
         if number == 1 and "id" not in cells and file.suffix.lower() not in (".jsonl", ".ndjson"):
             raise CatalogError(f"{file}: there is no column 'id'; it has: {', '.join(cells)}")
-        ignored |= {name for name in cells if not _is_used(name)}
+        ignored |= {name for name in cells if not is_used(name)}
         parser = _RowParser(number, cells, file.parent)
         product = parser.product()
         report.add(parser.problems)
@@ -113,7 +113,8 @@ def _duplicate(earlier: CatalogRow, number: int) -> Problem:
     return Problem("reject", earlier.product.id, earlier.number, "id", reason, "give every product its own id")
 
 
-def _is_used(column: str) -> bool:
+def is_used(column: str) -> bool:
+    """Whether a product has something of a column of this name."""
     return column in _KNOWN or _is_number(column) or column.startswith((*_ATTRIBUTE_PREFIXES, _TITLE_PREFIX))
 
 

@@ -247,3 +247,15 @@ def test_of_several_products_with_one_id_the_last_counts(tmp_path):
     assert [(p.row, p.field, p.reason) for p in read_problems(corpus).problems] == [
         (1, "id", "row 3 has the same id, the last one counts")
     ]
+
+
+def test_columns_of_the_catalog_that_are_not_used_are_named_in_a_warning(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    pl.DataFrame([{"id": "1", "title": "Chair", "image": "1.jpg", "colour": "red"}]).write_csv(folder / "catalog.csv")
+    pl.DataFrame([row("chair", "1")]).write_csv(folder / "log.csv")
+    report = read_problems(open_corpus(folder, cache=tmp_path / "cache"))
+    assert [(problem.severity, problem.reason) for problem in report.problems] == [
+        ("warning", "not used: colour, image")
+    ]
+    assert "images" in report.problems[0].remedy
