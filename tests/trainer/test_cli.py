@@ -122,6 +122,17 @@ def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(trainer, tmp
     assert "'qwen3-vl-embedding-2b'" in error
 
 
+@pytest.mark.parametrize(
+    ("option", "least"),
+    [("batch", 1), ("mini-batch", 1), ("validate-every", 1)]
+    + [(name, 0) for name in ("steps", "lr", "lora-rank", "past-batches", "workers", "seed")],
+)
+def test_a_number_that_makes_no_sense_is_refused(trainer, tmp_path, option, least):
+    code, _, error = trainer("fit", str(tmp_path), f"--{option}", str(least - 1))
+    assert code == 2
+    assert f"'--{option}': Input should be greater than or equal to {least}" in error
+
+
 def test_upcycle_writes_a_checkpoint_with_the_experts_asked_for(trainer, base_folder, tmp_path):
     out = tmp_path / "moon"
     code, output, _ = trainer("upcycle", str(base_folder), str(out), "--experts", "5", "--expert-rank", "2")

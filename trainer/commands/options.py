@@ -16,7 +16,7 @@ PIPE_WIDTH = 150
 """Columns of tables that do not go to a terminal."""
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the checkpoint is written to")]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything drawn at random")]
 
 DATA_HELP = "File or folder of a data set, see docs/training.md"
 Data = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP)]

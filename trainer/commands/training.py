@@ -32,20 +32,23 @@ def fit(
     model: Annotated[
         str | None, typer.Option(help="Checkpoint or base model to start from, instead of the preset's")
     ] = FIT.model,
-    steps: Annotated[int | None, typer.Option(help="Steps of the main stage, in place of --epochs")] = FIT.steps,
+    steps: Annotated[int | None, typer.Option(min=0, help="Steps of the main stage, in place of --epochs")] = FIT.steps,
     skip_steps: Annotated[
-        int | None, typer.Option(help="Steps of the starter's skip path alone; 0: none")
+        int | None, typer.Option(min=0, help="Steps of the starter's skip path alone; 0: none")
     ] = FIT.skip_steps,
     box_steps: Annotated[
-        int | None, typer.Option(help="Steps of the starter's core product detector; 0: none")
+        int | None, typer.Option(min=0, help="Steps of the starter's core product detector; 0: none")
     ] = FIT.box_steps,
-    epochs: Annotated[float, typer.Option(help="Passes over the records")] = FIT.epochs,
-    batch: Annotated[int | None, typer.Option(help="Triplets per process and step")] = FIT.batch,
+    epochs: Annotated[float, typer.Option(min=0, help="Passes over the records")] = FIT.epochs,
+    batch: Annotated[int | None, typer.Option(min=1, help="Triplets per process and step")] = FIT.batch,
     mini_batch: Annotated[
-        int | None, typer.Option(help="Rows computed at a time: gradient caching, for batches larger than memory")
+        int | None,
+        typer.Option(min=1, help="Rows computed at a time: gradient caching, for batches larger than memory"),
     ] = FIT.mini_batch,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate")] = FIT.lr,
-    lora_rank: Annotated[int | None, typer.Option(help="Rank of LoRA updates; 0: full fine-tuning")] = FIT.lora_rank,
+    lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate")] = FIT.lr,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=0, help="Rank of LoRA updates; 0: full fine-tuning")
+    ] = FIT.lora_rank,
     train_tower: Annotated[bool, typer.Option("--train-tower", help="Train the vision tower too")] = FIT.train_tower,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the model")] = FIT.precision,
     gradient_checkpointing: Annotated[
@@ -53,7 +56,7 @@ def fit(
     ] = FIT.gradient_checkpointing,
     objective: Annotated[Objective, typer.Option(help="InfoNCE (paper) or circle loss")] = FIT.objective,
     past_batches: Annotated[
-        int, typer.Option(help="Past batches that give temporal negatives; 0: none")
+        int, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
     ] = FIT.past_batches,
     spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
     mixture: Annotated[str, typer.Option(help="Weights of image, text and image+text queries")] = FIT.mixture,
@@ -65,8 +68,8 @@ def fit(
     dims: Annotated[
         str, typer.Option(help="Further widths to train (Matryoshka), for example 512,256 or auto")
     ] = FIT.dims,
-    validate_every: Annotated[int | None, typer.Option(help="Steps between validations")] = FIT.validate_every,
-    workers: Annotated[int | None, typer.Option(help="Processes that read pictures ahead")] = FIT.workers,
+    validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations")] = FIT.validate_every,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read pictures ahead")] = FIT.workers,
     feature_cache: Annotated[
         bool | None, typer.Option(help="Keep what a small frozen tower gives for each picture")
     ] = FIT.feature_cache,

@@ -121,7 +121,11 @@ def _stage(plan: Plan, stage: Stage, records: int) -> Stage:
     """The main stage as wished, or long enough for the epochs; validation some ten times."""
     config, reason = plan.config, f"preset {plan.config.preset}"
     if stage.name == "all":
-        stage = replace(stage, batch=config.batch or stage.batch, lr=config.lr or stage.lr)
+        stage = replace(
+            stage,
+            batch=stage.batch if config.batch is None else config.batch,
+            lr=stage.lr if config.lr is None else config.lr,
+        )
         if config.steps is not None:
             stage, reason = replace(stage, steps=config.steps), "asked for"
         elif stage.steps is None:
