@@ -117,13 +117,16 @@ class TripletSource:
         row, record, negative_row = self._with_negative(self._pools[modality], number if attempt == 0 else None, rng)
         positive, negative = self.corpus.item(record.positive), self.corpus.item(negative_row)
         labels = record.segment == "title"
-        category = positive.category if labels and rng.random() >= DROP_CATEGORY else ()
+        shows_category = labels and rng.random() >= DROP_CATEGORY
         keys = (
             self.corpus.query_keys(record),
             self.corpus.item_document_keys(record.positive, positive),
             self.corpus.item_document_keys(negative_row, negative),
         )
-        documents = [self._document(item, category, labels, rng) for item in (positive, negative)]
+        documents = [
+            self._document(item, (item.category or positive.category) if shows_category else (), labels, rng)
+            for item in (positive, negative)
+        ]
         return Triplet(self._query(record, modality, rng), documents[0], documents[1], keys, row)
 
     def _with_negative(self, pool: _Pool, number: int | None, rng: random.Random) -> tuple[int, StoredRecord, int]:
@@ -194,7 +197,11 @@ class TripletSource:
         return ((whole, mirror),) if rng.random() < DROP_CROP else ((whole, mirror), (core, mirror))
 
     def _document(self, item: Item, category: Sequence[str], labels: bool, rng: random.Random) -> Input:
-        """An item's pictures and words. The category is the positive's for both (our decision: no shortcut)."""
+        """An item's pictures and words.
+
+        A negative without a category takes the positive's, and both show theirs or neither does: what one alone shows
+        would tell them apart (our decision).
+        """
         count = min(len(item.pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
         views: list[tuple[View, bool]] = []
         for picture in rng.sample(item.pictures, count):

@@ -223,16 +223,24 @@ def test_label_queries_stand_in_their_segment_and_meet_documents_without_labels(
         assert triplet.negative.text == "<|title|> Lamp<|/title|>"
 
 
-def test_positive_and_negative_show_the_same_category_or_none(make):
+def test_positive_and_negative_both_show_their_category_or_neither_does(make):
     records = [Record("a", "red chair", weight=1.0), Record("b", "lamp", weight=0.0)]
     drawn = draws(source_of(make(records, [LABELLED, OTHER])), 400)
     category = "<|category|> Home > Seats<|/category|>"
-    assert all((category in t.positive.text) == (category in t.negative.text) for t in drawn)
-    assert not any("Light" in t.negative.text for t in drawn)
+    assert all((category in t.positive.text) == ("<|category|> Light" in t.negative.text) for t in drawn)
     assert np.mean([category in t.positive.text for t in drawn]) == pytest.approx(0.7, abs=0.08)
     for column, value in (("positive", "red"), ("negative", "blue")):
         texts = [getattr(t, column).text for t in drawn]
         assert np.mean([f"<|attribute|> color: {value}" in text for text in texts]) == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_negative_without_a_category_shows_the_positives(make):
+    bare = Item("b", "Lamp")
+    records = [Record("a", "red chair", negative="b", weight=1.0), Record("b", "lamp", weight=0.0)]
+    drawn = draws(source_of(make(records, [LABELLED, bare])), 100)
+    category = "<|category|> Home > Seats<|/category|>"
+    assert any(category in t.negative.text for t in drawn)
+    assert all((category in t.positive.text) == (category in t.negative.text) for t in drawn)
 
 
 def test_titles_are_dropped_now_and_then_but_never_of_items_without_pictures(make):
