@@ -35,7 +35,7 @@ class FitConfig:
     precision: Precision = "auto"
     gradient_checkpointing: bool | None = None
     objective: Objective = "infonce"
-    past_batches: int = 2
+    past_batches: int | None = None
     spatial: bool = True
     mixture: str = "12:3:2"
     sibling_share: float = 0.0

@@ -39,6 +39,7 @@ class Plan:
     attention: str | None = None
     workers: int = 0
     dims: tuple[int, ...] = ()
+    past_batches: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     stages: list[Stage] = field(default_factory=list)
     validate_every: dict[str, int] = field(default_factory=dict)
@@ -79,6 +80,10 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
         plan.choose("workers", 0, "on a CPU workers would only take cores from the model")
     else:
         plan.choose("workers", min(8, max(1, cores // world)), f"{cores} cores for {world} processes, at most 8 each")
+    if config.past_batches is not None:
+        plan.choose("past_batches", config.past_batches, "asked for")
+    else:
+        plan.choose("past_batches", preset.past_batches, f"preset {config.preset}; the paper has 2")
     plan.choose("dims", _dims(config.dims, width), "widths that are trained beside the full one")
     plan.recipe = Recipe(_mixture(config.mixture), config.sibling_share, preset.augment)
     plan.stages = [_stage(plan, stage, records) for stage in preset.stages]

@@ -32,7 +32,8 @@ class Preset:
 
     ``base`` None stands for the configured MOON checkpoint. ``moon`` is how a base that is no MOON checkpoint yet is
     upcycled. ``rates`` are learning rates relative to the stage's, by regular expressions over parameter names;
-    ``frozen`` are such expressions for what is never trained. ``augment`` allows cuts, mirrored pictures and typos.
+    ``frozen`` are such expressions for what is never trained. ``past_batches`` is the k of the temporal negatives (2 in the
+    paper), which need an encoder that changes slowly. ``augment`` allows cuts, mirrored pictures and typos.
     """
 
     base: str | None
@@ -41,6 +42,7 @@ class Preset:
     lora_rank: int
     rates: Mapping[str, float] = field(default_factory=dict)
     frozen: tuple[str, ...] = (SHARED_FFN,)
+    past_batches: int = 2
     augment: bool = False
     about: str = ""
 
@@ -55,6 +57,7 @@ PRESETS: dict[str, Preset] = {
         lora_rank=0,
         rates={r"moon_skip\.gate": 10.0, r"embed_tokens": 0.1, r"self_attn|norm": 0.5, r"log_temperature": 10.0},
         frozen=(SHARED_FFN, r"projector\.linear_1"),
+        past_batches=0,
         augment=True,
         about="the small model that runs on a laptop",
     ),

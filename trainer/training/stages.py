@@ -112,7 +112,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
     loss = MoonLoss(
         model,
         objective=config.objective,
-        past_batches=config.past_batches,
+        past_batches=plan.past_batches,
         memory_warmup=round(WARM_UP * steps),
         spatial=config.spatial,
         dims=plan.dims,

@@ -53,7 +53,7 @@ class DevRecall(BaseEvaluator):
         rng = random.Random(seed)  # noqa: S311
         self._gallery: list[Input] = []
         self._keys: list[set[int]] = []
-        sampled = [query for modality in MODALITIES for query in self._sample(corpus, dev, modality, find_box, rng)]
+        sampled = [query for modality in MODALITIES for query in self._sample(corpus, dev, modality, find_box, seed)]
         others = rng.sample(range(len(train_items)), min(DISTRACTORS, len(train_items)))
         shown = set()
         for row in sorted({positive for *_, positive in sampled} | {int(train_items[place]) for place in others}):
@@ -106,13 +106,18 @@ class DevRecall(BaseEvaluator):
         return torch.cat(vectors)[torch.tensor(order).argsort()]
 
     def _sample(
-        self, corpus: Corpus, dev: NDArray[np.int64], modality: Modality, find_box: FindBox, rng: random.Random
+        self, corpus: Corpus, dev: NDArray[np.int64], modality: Modality, find_box: FindBox, seed: int
     ) -> Iterator[tuple[Modality, Input, set[int], int]]:
-        """Queries that can be read with their keys and the rows of their positives, ``QUERIES`` at most."""
-        rows = dev[corpus.columns["modalities"][dev] >> MODALITIES.index(modality) & 1 == 1]
+        """Queries that can be read with their keys and the rows of their positives, ``QUERIES`` at most.
+
+        Drawn by weight, as training draws them, so that a product with many names counts no more than another.
+        """
+        weights = corpus.columns["weight"][dev]
+        rows = dev[(corpus.columns["modalities"][dev] >> MODALITIES.index(modality) & 1 == 1) & (weights > 0)]
+        turns = np.random.default_rng(seed).exponential(size=len(rows)) / corpus.columns["weight"][rows]
         found = 0
-        for place in rng.sample(range(len(rows)), len(rows)):
-            record = corpus.record(int(rows[place]))
+        for row in rows[np.argsort(turns)]:
+            record = corpus.record(int(row))
             query = _query(record, modality, find_box)
             if record.segment == "title" and self._readable(query):
                 yield modality, query, set(corpus.query_keys(record)) - {0}, record.positive

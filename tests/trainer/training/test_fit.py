@@ -24,7 +24,7 @@ from trainer.training import fit as fit_module
 from trainer.training.config import FitConfig
 from trainer.training.trainer import MoonTrainer
 
-SHORT = {"box_steps": 2, "skip_steps": 4, "steps": 6, "batch": 3, "validate_every": 2}
+SHORT = {"box_steps": 2, "skip_steps": 4, "steps": 6, "batch": 3, "validate_every": 2, "past_batches": 2}
 
 
 class PowerCutError(Exception):
