@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from app.errors import ModelError
 from app.moon.config import MoonConfig
@@ -43,11 +43,7 @@ def open_trainable(name: str, moon: MoonConfig, dtype: torch.dtype, attention: s
     kwargs: dict[str, Any] = {"dtype": dtype}
     if attention is not None:
         kwargs["attn_implementation"] = attention
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: no model can be read there ({error}); name a folder or a Hub id.") from error
-    if getattr(config, "moon", None) is not None:
+    if getattr(_config(name), "moon", None) is not None:
         return load_module(name, dtype).train()
     logger.info("%s is upcycled: %s", name, moon)
     try:
@@ -128,12 +124,12 @@ def model_size(name: str) -> tuple[int, int]:
 
     Raises ModelError if there is no model of that name.
     """
+    config = _config(name)
     try:
-        config = AutoConfig.from_pretrained(name)
         with torch.device("meta"):
             model = AutoModel.from_config(config)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name}: no model can be read there ({error}); name a folder or a Hub id.") from error
+    except ValueError as error:
+        raise _unreadable(name, error) from error
     return sum(parameter.numel() for parameter in model.parameters()), config.get_text_config().hidden_size
 
 
@@ -141,3 +137,15 @@ def parameter_counts(module: MoonTransformer) -> tuple[int, int]:
     """Trainable and all parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def _config(name: str) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
+    return ModelError(f"{name}: no model can be read there ({reason}); name a folder or a Hub id.")

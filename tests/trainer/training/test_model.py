@@ -336,3 +336,12 @@ def test_parameters_are_counted(checkpoint):
     count, total = parameter_counts(module)
     assert total == whole
     assert count < whole - module.model.get_input_embeddings().weight.numel()
+
+
+def test_why_a_model_cannot_be_read_is_one_line(monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no connection\nand nothing in the cache")
+
+    monkeypatch.setattr("trainer.training.model.AutoConfig.from_pretrained", offline)
+    with pytest.raises(ModelError, match=r"somewhere/model: .*\(no connection and nothing in the cache\); name a"):
+        model_size("somewhere/model")
