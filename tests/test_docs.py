@@ -1,7 +1,8 @@
 """The documentation is tried out: its Python runs, its links lead somewhere, its commands and settings exist.
 
 A block that opens with ```python is executed after the ones before it in its file, in a folder that holds photo.jpg
-and an index of catalog.csv. One that opens with ```python title="needs ..." is only compiled.
+and an index of catalog.csv. One that opens with ```python title="needs ..." is only compiled. Of the blocks of console
+commands, those that open with ```console title="runs" are executed in the same way; they share an index of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,21 +55,29 @@ def blocks(document: Path, *languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
+def commands(block: Block) -> list[str]:
+    """The lines of a console block that are typed."""
+    return [line[2:] for line in block.code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
+
+
 def prose(document: Path) -> str:
     return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-# Python
+# Examples
 
+RUNS = 'title="runs"'
 WITH_EXAMPLES = [file for file in DOCUMENTS if any(not block.note for block in blocks(file, "python"))]
 every_document_with_examples = pytest.mark.parametrize("document", WITH_EXAMPLES, ids=document_name)
 
 
 @every_document
-def test_python_blocks_compile(document: Path) -> None:
+def test_blocks_are_what_they_say(document: Path) -> None:
     for block in blocks(document, "python"):
         compile(block.code, f"{document}:{block.line}", "exec")
         assert not block.note or block.note.startswith('title="needs '), f"{document}:{block.line}: {block.note}"
+    for block in blocks(document, "console"):
+        assert block.note in ("", RUNS), f"{document}:{block.line}: {block.note}"
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +94,28 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MOON_DATA", str(folder / "data"))
         result = CliRunner().invoke(command_line("indexer"), ["rebuild", "catalog.csv"], catch_exceptions=False)
         assert result.exit_code == 0, result.output
+        (folder / "models").symlink_to(ROOT / "models")
         yield folder
 
 
 @pytest.mark.slow
 @every_document_with_examples
-def test_python_blocks_run(document: Path, shop_folder: Path) -> None:
+def test_examples_run(document: Path, shop_folder: Path) -> None:
     names: dict[str, Any] = {}
-    for block in blocks(document, "python"):
-        if not block.note:
+    for block in blocks(document, "python", "console"):
+        if block.language == "python" and not block.note:
             exec(compile(block.code, f"{document}:{block.line}", "exec"), names)  # noqa: S102
+        elif block.note == RUNS:
+            for line in commands(block):
+                run(line, {"MOON_DATA": str(shop_folder / "data of console examples")})
+
+
+def run(line: str, environment: dict[str, str]) -> None:
+    words = shlex.split(line, comments=True)
+    own = dict(word.split("=", 1) for word in takewhile(lambda word: re.match(r"[A-Z_]+=", word), words))
+    program, *arguments = words[len(own) :]
+    result = CliRunner(env=environment | own).invoke(command_line(program), arguments, catch_exceptions=False)
+    assert result.exit_code == 0, f"{line}\n{result.output}"
 
 
 # Links
@@ -141,7 +163,7 @@ def documented_commands(document: Path) -> Iterator[list[str]]:
     """The words of every make, app, indexer and trainer command in console blocks and in `inline code`."""
     lines = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(document))
     for block in blocks(document, "console"):
-        lines += [line[2:] for line in block.code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
+        lines += commands(block)
     for line in lines:
         for command in re.split(r"&&|\|\||[|;]", line):
             command = re.sub(r"^\s*docker .* (?=(app|indexer|trainer) )", "", command)

@@ -42,7 +42,7 @@ class MoonTrainer(SentenceTransformerTrainer):
             rate = self._get_learning_rate()
             raise FloatingPointError(
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} (learning rate {rate:.2g}); "
-                "lower the learning rate, or train on from the last checkpoint with --precision fp32"
+                "lower the learning rate or take --precision fp32, in another folder"
             )
         return loss
 
