@@ -20,7 +20,9 @@ import argparse
 import multiprocessing
 import os
 import platform
+import statistics
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +37,7 @@ from train_steps import BATCHES, Bench, Variant, compare
 
 from app.moon.experts import FullExperts, LowRankExperts
 from app.settings import ROOT
+from trainer.training.batches import COLUMNS
 
 MODELS = ("starter", "tiny", "qwen2.5-vl-3b", "qwen2.5-vl-trial")
 LARGE_CASES = ("caching", "negatives", "routing")
@@ -67,6 +70,20 @@ def negatives(bench: Bench) -> None:
         for name, past in {"own batch": 0, f"and {PAST} past batches": PAST}.items()
     }
     compare(bench, f"temporal negatives, {bench.batch} triplets", variants)
+    for name, variant in variants.items():
+        print(f"  the loss alone, {name}: {loss_alone(variant, bench):.2f} ms of CPU time, the model left out")
+
+
+def loss_alone(variant: Variant, bench: Bench, repeat: int = 200) -> float:
+    """Milliseconds of CPU time from embeddings to their gradients; the median of ``repeat`` runs."""
+    loss, labels, times = variant.loss, variant.batch(0)["label"].to(bench.device), []
+    width = loss.model.get_embedding_dimension()
+    columns = [[torch.randn(bench.batch, width, device=bench.device, requires_grad=True)] for _ in COLUMNS]
+    for _ in range(repeat):
+        started = time.process_time()
+        loss.calculate_loss(columns, labels).backward()
+        times.append(time.process_time() - started)
+    return 1000 * statistics.median(times)
 
 
 def ranks(bench: Bench) -> None:
@@ -168,9 +185,15 @@ def main() -> None:
     large = given.model.startswith("qwen")
     cases = given.cases or (LARGE_CASES if large else CASES)
     bench = Bench(
-        given.model, given.batch, given.repeat, given.device, given.side, given.peak_tflops, given.profile,
-        ROOT / "runs" / "cache",
-    )  # fmt: skip
+        model=given.model,
+        batch=given.batch,
+        repeat=given.repeat,
+        device=given.device,
+        side=given.side,
+        peak=given.peak_tflops,
+        profile=given.profile,
+        cache=ROOT / "runs" / "cache",
+    )
     for case in cases:
         CASES[case](bench)
 
