@@ -23,6 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.settings import ROOT, Settings
+from trainer.training.presets import PRESETS
 
 DOCUMENTS = [
     ROOT / "README.md",
@@ -193,6 +194,17 @@ def complaint_about(words: list[str]) -> str | None:
 def test_commands_in_the_documentation_exist(document: Path) -> None:
     complaints = {shlex.join(words): complaint_about(words) for words in documented_commands(document)}
     assert {command: complaint for command, complaint in complaints.items() if complaint} == {}
+
+
+def test_training_page_names_every_option_and_preset_of_fit() -> None:
+    options = {option for p in fit_command().params for option in (*p.opts, *p.secondary_opts) if option[0] == "-"}
+    text = (ROOT / "docs" / "training.md").read_text()
+    assert {option for option in options if f"`{option}`" not in text} == set()
+    assert {preset for preset in PRESETS if f"| `{preset}`" not in text} == set()
+
+
+def fit_command() -> Any:
+    return typer.main.get_command(command_line("trainer")).commands["fit"]  # type: ignore[attr-defined]
 
 
 # Settings
