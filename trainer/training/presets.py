@@ -32,8 +32,8 @@ class Preset:
 
     ``base`` None stands for the configured MOON checkpoint. ``moon`` is how a base that is no MOON checkpoint yet is
     upcycled. ``rates`` are learning rates relative to the stage's, by regular expressions over parameter names;
-    ``frozen`` are such expressions for what is never trained. ``past_batches`` is the k of the temporal negatives (2 in the
-    paper), which need an encoder that changes slowly. ``augment`` allows cuts, mirrored pictures and typos.
+    ``frozen`` are such expressions for what is never trained. ``past_batches`` is the k of the temporal negatives (2 in
+    the paper), which need an encoder that changes slowly. ``augment`` allows cuts, mirrored pictures and typos.
     """
 
     base: str | None
