@@ -28,9 +28,15 @@ for command in (
 
 
 def main() -> None:
-    """Run the command; an error of ours becomes one line on stderr and exit status 1."""
+    """Run the command; an error of ours, or of the file system, becomes one line on stderr and exit status 1."""
     try:
         cli()
     except MoonError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from error
+        message = str(error)
+    except OSError as error:
+        place, reason = error.filename or "the disk", error.strerror or error
+        message = f"{place}: {reason}; check that it can be written and has room"
+    else:
+        return
+    typer.echo(f"Error: {message}", err=True)
+    raise SystemExit(1)

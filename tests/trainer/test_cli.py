@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from app.moon.load import load_module
 from trainer import cli
@@ -114,6 +115,41 @@ def test_a_loss_that_is_no_number_is_one_line(trainer, monkeypatch, tmp_path):
     monkeypatch.setattr("trainer.training.fit.fit", diverge)
     code, _, error = trainer("fit", str(tmp_path))
     assert (code, error) == (1, "Error: the loss is nan at step 3; lower the learning rate\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device", "out/work"),
+        SafetensorError("Error while serializing: No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 46 vs 45"),
+    ],
+)
+def test_a_full_disk_is_one_line_however_it_is_said(trainer, monkeypatch, tmp_path, error):
+    def fill(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("trainer.training.fit.fit", fill)
+    code, _, told = trainer("fit", str(tmp_path))
+    assert code == 1
+    assert re.fullmatch(f"Error: {tmp_path}, or the folder MOON_DATA, cannot be written .* the run goes on .*\n", told)
+
+
+def test_other_errors_of_a_run_are_not_taken_for_a_full_disk(trainer, monkeypatch, tmp_path):
+    def fail(*arguments, **options):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("trainer.training.fit.fit", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        cli.cli(["fit", str(tmp_path)])
+
+
+def test_a_file_that_stands_where_a_folder_is_to_be_is_one_line(trainer, base_folder, tmp_path):
+    file = tmp_path / "out"
+    file.write_text("")
+    code, _, error = trainer("upcycle", str(base_folder), str(file), "--expert-rank", "2")
+    assert code == 1
+    assert error.endswith(f"\nError: {file}: File exists; check that it can be written and has room\n")
 
 
 def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(trainer, tmp_path):

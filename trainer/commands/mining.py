@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.errors import BadInputError, CatalogError
+from app.errors import BadInputError
 from app.settings import Settings, read_settings
 from trainer.commands.options import PIPE_WIDTH, Data, Event, Format, Images, Log, event_weights
 from trainer.data.mine_config import MineConfig
@@ -65,18 +63,17 @@ def detect(
     guided = settings.detector == "grounding"
     identity = settings.grounding_model if guided else model_fingerprint(settings.model, settings)
     cache = settings.data / "trainer"
-    with _disk_errors():
-        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
-        found = find_boxes(
-            corpus,
-            load_detector(settings),
-            PictureStore(cache, settings),
-            out,
-            f"{settings.detector} {identity}",
-            guided=guided,
-            batch_size=settings.batch_size,
-            track=show_progress,
-        )
+    corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
+    found = find_boxes(
+        corpus,
+        load_detector(settings),
+        PictureStore(cache, settings),
+        out,
+        f"{settings.detector} {identity}",
+        guided=guided,
+        batch_size=settings.batch_size,
+        track=show_progress,
+    )
     _show_found(found, out / UNREADABLE)
     typer.echo(f"Wrote {out}.")
 
@@ -122,35 +119,24 @@ def mine(
 
     cache = settings.data / "trainer"
     config = MineConfig(negatives, top_k, range_min, relative_margin, absolute_margin)
-    with _disk_errors():
-        corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
-        reader = Reader(PictureStore(cache, settings), BoxCache.open(boxes) if boxes else None)
-        result = run(
-            corpus,
-            load_encoder(settings),
-            reader,
-            out,
-            config,
-            search=partial(nearest, device=choose_device(settings.device)[0]),
-            batch_size=settings.batch_size,
-            track=show_progress,
-        )
+    corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
+    reader = Reader(PictureStore(cache, settings), BoxCache.open(boxes) if boxes else None)
+    result = run(
+        corpus,
+        load_encoder(settings),
+        reader,
+        out,
+        config,
+        search=partial(nearest, device=choose_device(settings.device)[0]),
+        batch_size=settings.batch_size,
+        track=show_progress,
+    )
     _show_mined(result)
     typer.echo(f"Wrote {out}.")
 
 
 def _settings(**given: Any) -> Settings:
     return read_settings(**{name: value for name, value in given.items() if value is not None})
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CatalogError(
-            f"{error.filename or 'the disk'}: {error.strerror or error}; check that it can be written and has room"
-        ) from error
 
 
 def _show_found(found: Found, reasons: Path) -> None:

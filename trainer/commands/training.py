@@ -19,6 +19,8 @@ from trainer.training.presets import PRESETS
 FIT = FitConfig()
 PresetName = StrEnum("PresetName", {name.upper(): name for name in PRESETS})  # type: ignore[misc]
 PRESET = PresetName(FIT.preset)
+TORCH_WRITER = "inline_container"
+"""How torch, in a RuntimeError, says that a file could not be written."""
 
 
 def fit(
@@ -56,7 +58,7 @@ def fit(
     ] = FIT.gradient_checkpointing,
     objective: Annotated[Objective, typer.Option(help="InfoNCE (paper) or circle loss")] = FIT.objective,
     past_batches: Annotated[
-        int, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
+        int | None, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
     ] = FIT.past_batches,
     spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
     mixture: Annotated[str, typer.Option(help="Weights of image, text and image+text queries")] = FIT.mixture,
@@ -88,6 +90,7 @@ def fit(
     given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
     config = FitConfig(**{**given, "preset": preset.value})
     warnings.filterwarnings("ignore", category=FutureWarning)  # between libraries, nothing that a user could change
+    from safetensors import SafetensorError
     from torch import OutOfMemoryError
 
     from trainer.training.fit import fit as run
@@ -100,6 +103,13 @@ def fit(
         raise BadInputError(
             f"the GPU's memory is full ({error}); start again in another folder with --mini-batch 4, a smaller --batch "
             "or --gradient-checkpointing"
+        ) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and TORCH_WRITER not in str(error):
+            raise
+        raise BadInputError(
+            f"{out}, or the folder MOON_DATA, cannot be written ({error}); check both, make room, and start again: the "
+            "run goes on where it was"
         ) from error
     if first:
         typer.echo(f"Wrote {out}; recall on the development split: {_numbers(best)}.")
