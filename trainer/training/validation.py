@@ -73,12 +73,20 @@ class DevRecall(BaseEvaluator):
     def __call__(  # type: ignore[override]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """``image_r1``, ``image_r10``, ``text_r1`` ... for the modalities that there are queries of."""
+        """``image_r1``, ``image_r10``, ``text_r1`` ... for the modalities that there are queries of.
+
+        Raises FloatingPointError for vectors that are no numbers.
+        """
         training = model.training
         model.eval()
         gallery = self._embed(model, self._gallery)
         queries = self._embed(model, [query for _, query, _ in self._queries])
         model.train(training)
+        if not (gallery.isfinite().all() and queries.isfinite().all()):
+            raise FloatingPointError(
+                f"the vectors are no numbers after step {steps}; lower the learning rate or take --precision fp32, in "
+                "another folder"
+            )
         depth = min(CUTOFFS[-1], len(self._gallery))
         found = (queries @ gallery.T).topk(depth, dim=1).indices.tolist()
         ranks = [

@@ -121,6 +121,15 @@ def test_what_is_as_right_as_the_positive_counts(make, query, other):
     assert recall(Model())["text_r1"] == 1.0
 
 
+def test_vectors_that_are_no_numbers_end_the_run(make):
+    items = [Item("a", "a"), Item("b", "b")]
+    recall = recall_of(
+        make([Record("a", "q", split="dev"), Record("b", "b")], items), ByContent({**AXES, "q": [float("nan")] * 30})
+    )
+    with pytest.raises(FloatingPointError, match="no numbers after step 7; lower the learning rate"):
+        recall(Model(), steps=7)
+
+
 def test_a_miss_in_a_gallery_smaller_than_the_cutoff_is_no_hit(make):
     """Nothing of two documents is right: with ten places to look at, neither counts."""
     items = [Item("a", "a"), Item("b", "b")]
