@@ -25,7 +25,9 @@ def page(comparison: Comparison) -> str:
     name = escape(str(comparison.setup["data"].get("name", "")))
     parts = [
         f"<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>Evaluation on {name}</title>"
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style></head><body>'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head><body>"
         f"<h1>Evaluation on {name}</h1>",
         *[f"<p>{escape(line)}</p>" for line in setup_lines(comparison)],
         *[_picture(title, png) for title, png in plots(comparison)],

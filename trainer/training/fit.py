@@ -122,8 +122,16 @@ def _set_up(
     starter = Starter(module, store.read, cache) if _keeps_features(module, plan, source) else None
     encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
     validation = DevRecall(corpus, split.dev, source.items, encoding, find_box, config.seed, plan.stages[-1].batch)
+    plan.note(
+        "validation",
+        f"{len(validation)} queries, {validation.products} products",
+        f"drawn from {len(split.dev)} development records; {validation.unreadable} have pictures that cannot be read",
+    )
     if not len(validation):
-        raise BadInputError(f"{corpus.name}: no development query can be read, and a run needs some to find its best.")
+        raise BadInputError(
+            f"{corpus.name}: no development query can be read, and a run needs some to find its best; check its "
+            "pictures with `trainer validate`."
+        )
     broken = BrokenPictures(out / BROKEN)
     return Workshop(module, plan, source, encoding, validation, broken, out / WORK, trainable), starter
 

@@ -35,7 +35,8 @@ class DevRecall(BaseEvaluator):
 
     The gallery is their positives and a fixed sample of training items, with all fields. Right is what shares a key
     with the query: the product, a SKU of its model, the same title, another purchase for the query, its meaning. A
-    query is left out if its picture, or one of its positive's, cannot be read.
+    query or product is left out if one of its pictures, or of the query's positive's, cannot be read; ``unreadable``
+    counts them, ``products`` is the size of the gallery.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class DevRecall(BaseEvaluator):
         rng = random.Random(seed)  # noqa: S311
         self._gallery: list[Input] = []
         self._keys: list[set[int]] = []
+        self.unreadable = 0
         sampled = [query for modality in MODALITIES for query in self._sample(corpus, dev, modality, find_box, seed)]
         others = rng.sample(range(len(train_items)), min(DISTRACTORS, len(train_items)))
         shown = set()
@@ -69,6 +71,10 @@ class DevRecall(BaseEvaluator):
     def __len__(self) -> int:
         """Number of queries."""
         return len(self._queries)
+
+    @property
+    def products(self) -> int:
+        return len(self._gallery)
 
     def __call__(  # type: ignore[override]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -137,6 +143,7 @@ class DevRecall(BaseEvaluator):
         try:
             self._encoding.fetch(item.views)
         except BadInputError:
+            self.unreadable += 1
             return False
         return bool(item.views or item.text)
 

@@ -70,6 +70,10 @@ def test_the_page_needs_nothing_from_elsewhere(html):
     assert "default-src 'none'" in html
 
 
+def test_the_page_takes_the_width_of_a_phone(html):
+    assert '<meta name="viewport" content="width=device-width' in html
+
+
 def test_the_page_shows_four_plots_as_pictures(html):
     found = re.findall(r"src='data:image/png;base64,([^']+)'", html)
     assert len(found) == 4

@@ -186,7 +186,7 @@ def test_a_query_whose_picture_or_answer_cannot_be_read_is_left_out(make):
     vectors = {f"{start}{letter}.jpg": AXES[letter] for letter in "abc" for start in ("", "q")}
     corpus = make([*records, Record("c", "c")], items)
     recall = recall_of(corpus, ByContent(vectors, gone=("a.jpg", "qb.jpg")))
-    assert len(recall) == 1
+    assert (len(recall), recall.products, recall.unreadable) == (1, 1, 2)
     assert recall(Model()) == {"image_r1": 1.0, "image_r10": 1.0}
     assert len(recall_of(corpus, ByContent(vectors, gone=("qa.jpg", "qb.jpg", "qc.jpg")))) == 0
 
