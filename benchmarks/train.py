@@ -23,7 +23,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -70,20 +70,21 @@ def negatives(bench: Bench) -> None:
         for name, past in {"own batch": 0, f"and {PAST} past batches": PAST}.items()
     }
     compare(bench, f"temporal negatives, {bench.batch} triplets", variants)
+    compare_losses(bench, variants)
+
+
+def compare_losses(bench: Bench, variants: Mapping[str, Variant], repeat: int = 200) -> None:
+    """Print milliseconds, median of ``repeat`` runs, from embeddings to their gradients; the first process prints."""
     for name, variant in variants.items():
-        print(f"  the loss alone, {name}: {loss_alone(variant, bench):.2f} ms of CPU time, the model left out")
-
-
-def loss_alone(variant: Variant, bench: Bench, repeat: int = 200) -> float:
-    """Milliseconds of CPU time from embeddings to their gradients; the median of ``repeat`` runs."""
-    loss, labels, times = variant.loss, variant.batch(0)["label"].to(bench.device), []
-    width = loss.model.get_embedding_dimension()
-    columns = [[torch.randn(bench.batch, width, device=bench.device, requires_grad=True)] for _ in COLUMNS]
-    for _ in range(repeat):
-        started = time.process_time()
-        loss.calculate_loss(columns, labels).backward()
-        times.append(time.process_time() - started)
-    return 1000 * statistics.median(times)
+        labels, times = variant.batch(0)["label"].to(bench.device), []
+        columns = [[torch.randn(bench.batch, variant.width, device=labels.device, requires_grad=True)] for _ in COLUMNS]
+        for _ in range(repeat):
+            started, busy = time.perf_counter(), time.process_time()
+            variant.loss.calculate_loss(columns, labels).backward()
+            times.append((time.perf_counter() - started, time.process_time() - busy))
+        wall, cpu = (1000 * statistics.median(kind) for kind in zip(*times, strict=True))
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            print(f"  the loss alone, {name}: {wall:.2f} ms, {cpu:.2f} ms of CPU time")
 
 
 def ranks(bench: Bench) -> None:
@@ -112,14 +113,12 @@ def rank(bench: Bench, number: int, folder: str) -> None:
         for module, (name, options) in zip(modules, choices.items(), strict=True)
     }
     compare(bench, f"spatial and temporal negatives, 2 processes, {bench.batch} triplets each", variants)
+    compare_losses(bench, variants)
     dist.destroy_process_group()
 
 
 def experts(bench: Bench) -> None:
     full, low = full_copies(bench.module()), bench.module()
-    for layer in full.modules():
-        if isinstance(layer, FullExperts):
-            layer.requires_grad_(True)
     variants = {
         "full copies of the FFN": Variant(bench, full, bench.encoding(full)),
         "low-rank experts": Variant(bench, low, bench.encoding(low)),

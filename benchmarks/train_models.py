@@ -124,11 +124,11 @@ def qwen25_vl(words: str, dtype: torch.dtype, device: str, width: int = FULL_WID
 
 
 def full_copies(module: MoonTransformer) -> MoonTransformer:
-    """Low-rank experts become full copies of the FFN that they share (paper, section 3), in place."""
+    """Low-rank experts become full copies of the FFN that they share (paper, section 3), all trained; in place."""
     layers: Any = decoder_layers(module.model)
     for layer in layers:
         if isinstance(layer.mlp, LowRankExperts):
-            layer.mlp = FullExperts(module.moon, layer.mlp.router.in_features, layer.mlp.shared)
+            layer.mlp = FullExperts(module.moon, layer.mlp.router.in_features, layer.mlp.shared).requires_grad_(True)
     return module
 
 

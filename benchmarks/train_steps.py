@@ -106,6 +106,7 @@ class Variant:
         broken = BrokenPictures(bench.cache / "broken.jsonl")
         self._collate = TripletCollator(source=bench.source, encoding=encoding, broken=broken)
         self.batch = functools.cache(self._read) if ahead else self._read
+        self.width = module.get_embedding_dimension()
         model: Any = moon_model(module).train()
         self.loss = MoonLoss(DistributedDataParallel(model) if dist.is_initialized() else model, **options)
         self._trained = [parameter for parameter in self.loss.parameters() if parameter.requires_grad]
