@@ -152,6 +152,12 @@ def test_a_file_that_stands_where_a_folder_is_to_be_is_one_line(trainer, base_fo
     assert error.endswith(f"\nError: {file}: File exists; check that it can be written and has room\n")
 
 
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_evaluation_asks_for_the_folder_of_its_files_before_it_measures(trainer, tmp_path, option):
+    code, _, error = trainer("evaluate", "nothing", option, str(tmp_path / "gone" / "file"))
+    assert (code, error) == (1, f"Error: {tmp_path / 'gone'}: there is no such folder for file; make it first\n")
+
+
 def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(trainer, tmp_path):
     code, _, error = trainer("fit", str(tmp_path), "--preset", "qwen9")
     assert code == 2

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from app.errors import BadInputError
 from app.settings import read_settings
 from trainer.commands.options import (
     DEMO,
@@ -62,6 +63,9 @@ def evaluate(
     from trainer.evaluation.report import show
     from trainer.evaluation.run import Bench, compare
 
+    for file in filter(None, (json_file, html_file)):
+        if not file.parent.is_dir():
+            raise BadInputError(f"{file.parent}: there is no such folder for {file.name}; make it first")
     settings = read_settings()
     names = models or [settings.model]
     for name in names:
@@ -69,7 +73,7 @@ def evaluate(
     cache = settings.data / "trainer"
     corpus = open_corpus(data, cache=cache, format=format_, log=log, images=images, events=event_weights(event))
     benchmark = prepare(corpus, split, limit, seed, show_progress)
-    find_box = BoxCache.open(boxes).box if boxes else None
+    find_box = BoxCache.open(boxes, corpus).box if boxes else None
     bench = Bench(benchmark, PictureStore(cache, settings).read, settings, find_box, seed, show_progress)
     home = HomeSet(data) if (corpus.info["format"], split) == ("home", "test") else None
     comparison = compare(names, bench, open_model, home)

@@ -120,7 +120,7 @@ def mine(
     cache = settings.data / "trainer"
     config = MineConfig(negatives, top_k, range_min, relative_margin, absolute_margin)
     corpus = open_corpus(data, cache=cache, format=format, log=log, images=images, events=event_weights(event))
-    reader = Reader(PictureStore(cache, settings), BoxCache.open(boxes) if boxes else None)
+    reader = Reader(PictureStore(cache, settings), BoxCache.open(boxes, corpus) if boxes else None)
     result = run(
         corpus,
         load_encoder(settings),

@@ -17,6 +17,7 @@ from PIL.Image import Image
 from app.errors import CatalogError
 from app.moon.boxes import PADDING
 from app.schema import Box
+from trainer.data.corpus import Corpus
 from trainer.data.keys import key
 from trainer.data.pictures import original_box
 from trainer.data.record import Picture
@@ -48,9 +49,12 @@ class BoxCache:
         self._order = order.astype(np.uint32)
 
     @classmethod
-    def open(cls, folder: Path) -> BoxCache:
-        """Raises CatalogError if `trainer detect` did not write the folder."""
-        return cls(folder)
+    def open(cls, folder: Path, corpus: Corpus | None = None) -> BoxCache:
+        """Raises CatalogError if `trainer detect` did not write the folder, or not for ``corpus``."""
+        boxes = cls(folder)
+        if corpus is not None and boxes.info["corpus"] != corpus.info["fingerprint"]:
+            raise CatalogError(f"{folder}: boxes of another data set than {corpus.name}; detect this one")
+        return boxes
 
     def __reduce__(self) -> tuple[type[BoxCache], tuple[Path]]:
         return type(self), (self.folder,)

@@ -47,7 +47,7 @@ from trainer.training.model import (
 )
 from trainer.training.plan import Plan, make_plan, preset_of
 from trainer.training.report import write_report
-from trainer.training.resume import WORK, claimed
+from trainer.training.resume import RUN, WORK, claimed
 from trainer.training.stages import FINAL, Workshop, run_stage
 from trainer.training.starter import MAX_VIEWS, Starter, has_small_tower, views_of
 from trainer.training.triplets import FindBox, TripletSource
@@ -114,7 +114,7 @@ def _set_up(
     )
     trainable = frozenset(key for key, parameter in module.model.named_parameters() if parameter.requires_grad)
 
-    find_box = _boxes(config.boxes)
+    find_box = _boxes(config.boxes, corpus)
     mined = MinedNegatives.open(config.mined, corpus) if config.mined else None
     source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined)
     cache = settings.data / "trainer"
@@ -223,11 +223,12 @@ def _publish(
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     (out / COURSE).write_text("".join(json.dumps(entry) + "\n" for entry in history))
     write_report(out, history, facts)
+    (shop.folder / RUN).unlink()  # from here on the run is complete, even if it ends while its workshop is removed
     shutil.rmtree(shop.folder)
 
 
-def _boxes(folder: Path | None) -> FindBox:
+def _boxes(folder: Path | None, corpus: Corpus) -> FindBox:
     """The data's own boxes, and those of a detector that were kept in ``folder``."""
     if folder is None:
         return lambda picture, title: picture.box
-    return BoxCache.open(folder).box
+    return BoxCache.open(folder, corpus).box

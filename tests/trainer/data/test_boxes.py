@@ -192,3 +192,11 @@ def test_padding_a_stored_box_gives_the_detectors_box_again(x, y, width, height)
     share = (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
     at_the_limits = not 0.011 < share < 0.85
     assert again == pytest.approx(detected, abs=1e-6) or (again is None and at_the_limits)
+
+
+def test_boxes_of_another_data_set_are_refused(corpus, tmp_path):
+    run(corpus, tmp_path, Centre())
+    assert len(BoxCache.open(tmp_path / "boxes", corpus)) == 5
+    corpus.info["fingerprint"] = "another"
+    with pytest.raises(CatalogError, match="boxes of another data set than test; detect this one"):
+        BoxCache.open(tmp_path / "boxes", corpus)

@@ -119,6 +119,15 @@ def test_a_finished_checkpoint_is_not_written_over(run):
 
 
 @pytest.mark.slow
+def test_a_run_that_ends_while_its_workshop_is_removed_is_finished(run, monkeypatch):
+    monkeypatch.setattr(fit_module.shutil, "rmtree", lambda folder: (_ for _ in ()).throw(PowerCutError))
+    with pytest.raises(PowerCutError):
+        run(box_steps=0, skip_steps=0, steps=1)
+    with pytest.raises(BadInputError, match="holds a checkpoint already"):
+        run(box_steps=0, skip_steps=0, steps=1)
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_at_once_and_says_where(run):
     with pytest.raises(FloatingPointError, match=r"at step \d+ \(learning rate .*lower the learning rate"):
         run(box_steps=0, skip_steps=0, lr=1e30, validate_every=6)
