@@ -20,7 +20,7 @@ from trainer.training.trainer import LOSS, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
-WORK, RUN = "work", "run.json"
+WORK, RUN = "unfinished", "run.json"
 
 
 @contextmanager

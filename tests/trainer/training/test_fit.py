@@ -68,7 +68,7 @@ def test_a_whole_run_writes_a_checkpoint_its_record_its_course_and_a_report(run,
     assert "expert_load" in course(folder)[-4]
     assert "<svg" in (folder / "report.html").read_text()
     assert list((folder / "tensorboard" / "all").iterdir())
-    assert not (folder / "work").exists()
+    assert not (folder / "unfinished").exists()
     trained, untrained = load_module(str(folder)), load_module(str(checkpoint))
     assert trained.model.dtype == torch.bfloat16
     changed, kept = "moon_skip.linear.weight", "vision_tower.stem.0.weight"

@@ -100,4 +100,4 @@ def test_a_finished_checkpoint_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BadInputError, match="holds a checkpoint already"), claimed(tmp_path, {"lr": 0.1}):
         pass
-    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "unfinished").exists()
