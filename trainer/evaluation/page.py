@@ -30,7 +30,7 @@ def page(comparison: Comparison) -> str:
         f"<style>{STYLE}</style></head><body>"
         f"<h1>Evaluation on {name}</h1>",
         *[f"<p>{escape(line)}</p>" for line in setup_lines(comparison)],
-        *[_picture(title, png) for title, png in plots(comparison)],
+        *[_picture(title, svg) for title, svg in plots(comparison)],
         *[_table(table) for table in measured_tables(comparison)],
     ]
     if comparison.published:
@@ -39,9 +39,9 @@ def page(comparison: Comparison) -> str:
     return "\n".join([*parts, "</body></html>\n"])
 
 
-def _picture(title: str, png: bytes) -> str:
-    data = base64.b64encode(png).decode()
-    return f"<h2>{escape(title)}</h2><img alt='{escape(title)}' src='data:image/png;base64,{data}'>"
+def _picture(title: str, svg: bytes) -> str:
+    data = base64.b64encode(svg).decode()
+    return f"<h2>{escape(title)}</h2><img alt='{escape(title)}' src='data:image/svg+xml;base64,{data}'>"
 
 
 def _table(table: TextTable) -> str:

@@ -1,8 +1,9 @@
-"""A comparison of models as pictures (PNG): recall, the modality matrix, categories, predictions."""
+"""A comparison of models as pictures (SVG): recall, the modality matrix, categories, predictions."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,14 +13,23 @@ from trainer.evaluation.metrics import DEPTH, Score
 from trainer.evaluation.results import Comparison, ModelResult
 from trainer.evaluation.tables import NAMES
 
-DPI = 110
 CATEGORIES = 15
+LETTERS = 40
+"""Longer names are cut, since they would leave no room for the bars."""
 NONE = float("nan")
 
 
 def plots(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
-    """Titles and PNG files of what was measured; published numbers are in no plot."""
-    models = comparison.models
+    """Titles and SVG files of what was measured; published numbers are in no plot."""
+    import matplotlib as mpl
+
+    # words stay words, in the reader's fonts: the measuring font lacks Chinese and warns of each letter
+    with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield from _plots(comparison.models)
+
+
+def _plots(models: Sequence[ModelResult]) -> Iterator[tuple[str, bytes]]:
     yield "Recall of whole products by query modality (strict, 95 % intervals)", _recall(models)
     yield f"R@{DEPTH} by query modality (rows) and target modality (columns), strict", _matrix(models)
     if any(model.categories for model in models):
@@ -36,7 +46,7 @@ def _recall(models: Sequence[ModelResult]) -> bytes:
         found = [[cell.strict[k] if cell else None for cell in own] for own in cells]
         _bars(axis, models, [NAMES[query] for query in MODALITIES], found)
         axis.set_title(f"R@{k}")
-    return _png(figure, axes[0])
+    return _svg(figure, axes[0])
 
 
 def _matrix(models: Sequence[ModelResult]) -> bytes:
@@ -52,8 +62,8 @@ def _matrix(models: Sequence[ModelResult]) -> bytes:
                     axis.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour)
         axis.set_xticks(range(3), [NAMES[target] for target in MODALITIES])
         axis.set_yticks(range(3), [NAMES[query] for query in MODALITIES])
-        axis.set_title(_plain(model.name))
-    return _png(figure)
+        axis.set_title(_short(model.name))
+    return _svg(figure)
 
 
 def _categories(models: Sequence[ModelResult]) -> bytes:
@@ -63,11 +73,11 @@ def _categories(models: Sequence[ModelResult]) -> bytes:
     for place, model in enumerate(models):
         means = {entry.category: sum(entry.recall.values()) / max(1, len(entry.recall)) for entry in model.categories}
         rows = [row + place * height for row in range(len(names))]
-        axis.barh(rows, [means.get(name, 0) for name in names], height, label=_plain(model.name))
-    axis.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], [_plain(name) for name in names])
+        axis.barh(rows, [means.get(name, 0) for name in names], height, label=_short(model.name))
+    axis.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], [_short(name) for name in names])
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
-    return _png(figure, axis)
+    return _svg(figure, axis)
 
 
 def _predictions(models: Sequence[ModelResult]) -> bytes:
@@ -82,7 +92,7 @@ def _predictions(models: Sequence[ModelResult]) -> bytes:
             found.append([entry.accuracy if entry else None, *macro])
         _bars(axis, models, ["accuracy", "precision", "recall", "F1"], found)
         axis.set_title(", ".join(task))
-    return _png(figure, axes[0])
+    return _svg(figure, axes[0])
 
 
 def _bars(
@@ -95,7 +105,7 @@ def _bars(
         values = [score.value if score else 0.0 for score in scores]
         below = [max(score.value - score.low, 0.0) if score else NONE for score in scores]
         above = [max(score.high - score.value, 0.0) if score else NONE for score in scores]
-        axis.bar(at, values, width, yerr=(below, above), capsize=2, label=_plain(model.name))
+        axis.bar(at, values, width, yerr=(below, above), capsize=2, label=_short(model.name))
     axis.set_xticks([group + 0.4 - width / 2 for group in range(len(groups))], groups)
     axis.set_ylim(0, 1.05)
 
@@ -108,15 +118,14 @@ def _figure(columns: int, height: float, width: float = 4.2) -> tuple[Any, Any]:
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
-def _png(figure: Any, models: Any = None) -> bytes:
+def _svg(figure: Any, models: Any = None) -> bytes:
     """The figure as a file; ``models`` is an axis whose labels name the models, below the figure."""
     if models is not None:
         figure.legend(*models.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
+    figure.savefig(file, format="svg")
     return file.getvalue()
 
 
-def _plain(text: str) -> str:
-    """Text that is not read as a formula."""
-    return text.replace("$", r"\$")
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"

@@ -3,13 +3,14 @@ from __future__ import annotations
 import base64
 import io
 import re
+from xml.etree import ElementTree
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from trainer.evaluation.metrics import Score
 from trainer.evaluation.page import page
+from trainer.evaluation.plots import plots
 from trainer.evaluation.published import published
 from trainer.evaluation.report import show
 from trainer.evaluation.results import CategoryRecall, Cell, Comparison, ModelResult, Prediction
@@ -75,10 +76,17 @@ def test_the_page_takes_the_width_of_a_phone(html):
 
 
 def test_the_page_shows_four_plots_as_pictures(html):
-    found = re.findall(r"src='data:image/png;base64,([^']+)'", html)
+    found = re.findall(r"src='data:image/svg\+xml;base64,([^']+)'", html)
     assert len(found) == 4
     for data in found:
-        assert Image.open(io.BytesIO(base64.b64decode(data))).width > 300
+        assert float(ElementTree.fromstring(base64.b64decode(data)).get("width").removesuffix("pt")) > 200  # noqa: S314
+
+
+def test_names_in_plots_stay_text_without_a_warning_for_foreign_letters_and_are_cut(recwarn):
+    drawn = b"".join(svg for _, svg in plots(comparison(model("椅子 $x$ " + "long " * 20))))
+    assert "椅子 $x$ long" in drawn.decode()
+    assert "long " * 10 not in drawn.decode()
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
 
 
 def test_published_numbers_stand_in_their_own_part_of_the_page(html):
