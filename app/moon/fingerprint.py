@@ -20,7 +20,7 @@ def checkpoint_folder(path: str) -> Path:
     if folder.is_dir():
         return _with_weights(folder, path)
     if folder.is_absolute() or path.startswith(".") or path.count("/") != 1:
-        raise ModelError(f"{path}: no such folder; point MOON_MODEL at a MOON checkpoint folder or Hub id.")
+        raise ModelError(f"{path}: no such folder; name a MOON checkpoint folder or Hub id (MOON_MODEL).")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -33,7 +33,7 @@ def checkpoint_folder(path: str) -> Path:
 
 def _with_weights(folder: Path, path: str) -> Path:
     if not any(folder.glob(WEIGHTS)):
-        raise ModelError(f"{path} holds no safetensors weights; point MOON_MODEL at a MOON checkpoint.")
+        raise ModelError(f"{path} holds no safetensors weights; name a MOON checkpoint (MOON_MODEL).")
     return folder
 
 
