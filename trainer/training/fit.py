@@ -209,10 +209,11 @@ def _publish(
     base = checkpoint_folder(plan.model)
     if (sources := base / "sources.json").exists():
         shutil.copy(sources, out)
+    about = {key: value for key, value in corpus.info.items() if key != "source"}  # a path says nothing elsewhere
     facts = {
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan.config).items()},
         "plan": {key: {"value": value, "reason": reason} for key, (value, reason) in plan.reasons.items()},
-        "data": {**corpus.info, "train": len(split.train), "dev": len(split.dev), "splits": ["train", "dev"]},
+        "data": {**about, "train": len(split.train), "dev": len(split.dev), "splits": ["train", "dev"]},
         "dev": dict(best),
         "dev_box_iou": starter.box_iou if starter else None,
         "broken_records": len(shop.broken),
