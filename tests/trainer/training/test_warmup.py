@@ -155,7 +155,8 @@ SKIP, ALL, BOXES = Stage("skip", 2, 4, 1e-3), Stage("all", 2, 4, 1e-3), Stage("b
 def shop_of(corpus: Corpus, folder) -> SimpleNamespace:
     source = TripletSource(corpus, training_rows(corpus).train, Recipe(), 0, lambda picture, title: picture.box)
     plan = SimpleNamespace(config=SimpleNamespace(seed=0))
-    return SimpleNamespace(source=source, plan=plan, broken=BrokenPictures(folder / "broken.jsonl"))
+    broken = BrokenPictures(folder / "broken.jsonl")
+    return SimpleNamespace(source=source, plan=plan, broken=broken, folder=folder / "unfinished")
 
 
 @pytest.fixture
@@ -220,4 +221,12 @@ def test_a_box_head_is_trained_where_pictures_with_boxes_can_be_read(module, cor
     starter = Starter(module, read, tmp_path)
     starter.fit_boxes(shop, split.train, split.dev, BOXES)
     assert 0 <= starter.box_iou <= 1
+    trained = {name: value.clone() for name, value in module.model.moon_box_head.state_dict().items()}
+    with torch.no_grad():
+        module.model.moon_box_head.layers[-1].bias.add_(1.0)
+    starter.give_back()
+    resumed = Starter(module, gone, tmp_path)
+    resumed.fit_boxes(shop, split.train, split.dev, BOXES)
+    assert resumed.box_iou == pytest.approx(starter.box_iou)
+    assert all(torch.equal(value, trained[name]) for name, value in module.model.moon_box_head.state_dict().items())
     assert not torch.equal(module.model.moon_box_head.layers[-1].bias, before)
