@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank, get_world_size
+import torch.distributed
+from sentence_transformers.util import get_rank, get_world_size
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,7 +44,28 @@ def gather(documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, int]:
     """
     if get_world_size() == 1:
         return documents, keys, 0
-    return all_gather_with_grad(documents), all_gather(keys), get_rank() * len(documents)
+    return _GatherWithGradient.apply(documents), _of_all_ranks(keys), get_rank() * len(documents)
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """One collective on the way there and one back; torch's own sends the gradients rank by rank where gloo is used."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return _of_all_ranks(own)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        torch.distributed.all_reduce(gradient)
+        return gradient.chunk(get_world_size())[get_rank()]
+
+
+def _of_all_ranks(own: Tensor) -> Tensor:
+    """Rows (n, ...) of this rank to those of all ranks, in the ranks' order; every rank must have as many."""
+    parts = [torch.empty_like(own) for _ in range(get_world_size())]
+    torch.distributed.all_gather(parts, own.contiguous())
+    return torch.cat(parts)
 
 
 def share_a_key(queries: Tensor, documents: Tensor) -> Tensor:
