@@ -44,28 +44,28 @@ def gather(documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, int]:
     """
     if get_world_size() == 1:
         return documents, keys, 0
-    return _GatherWithGradient.apply(documents), _of_all_ranks(keys), get_rank() * len(documents)
+    return *_Gather.apply(documents, keys), get_rank() * len(documents)
 
 
-class _GatherWithGradient(torch.autograd.Function):
-    """One collective on the way there and one back; torch's own sends the gradients rank by rank where gloo is used."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        return _of_all_ranks(own)
+class _Gather(torch.autograd.Function):
+    """One collective on the way there and one back: small batches pay for their number, not for their size."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        own = torch.cat([part.contiguous().view(torch.uint8) for part in (documents, keys)], dim=1)
+        parts = [torch.empty_like(own) for _ in range(get_world_size())]
+        torch.distributed.all_gather(parts, own)
+        sizes = [part.shape[1] * part.element_size() for part in (documents, keys)]
+        rows, row_keys = torch.cat(parts).split(sizes, dim=1)
+        row_keys = row_keys.contiguous().view(keys.dtype)
+        ctx.mark_non_differentiable(row_keys)
+        return rows.contiguous().view(documents.dtype), row_keys
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, None]:
         gradient = gradient.contiguous()
         torch.distributed.all_reduce(gradient)
-        return gradient.chunk(get_world_size())[get_rank()]
-
-
-def _of_all_ranks(own: Tensor) -> Tensor:
-    """Rows (n, ...) of this rank to those of all ranks, in the ranks' order; every rank must have as many."""
-    parts = [torch.empty_like(own) for _ in range(get_world_size())]
-    torch.distributed.all_gather(parts, own.contiguous())
-    return torch.cat(parts)
+        return gradient.chunk(get_world_size())[get_rank()], None
 
 
 def share_a_key(queries: Tensor, documents: Tensor) -> Tensor:
