@@ -155,7 +155,9 @@ def test_a_file_that_ends_too_early_is_an_error_that_names_it(tmp_path):
         open_corpus(tmp_path, cache=tmp_path / "cache")
 
 
-words = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="#"), min_size=1, max_size=8)
+words = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="#"), min_size=1, max_size=8).filter(
+    lambda word: word not in (";", ":")  # between two signs of the format these would be a third one
+)
 
 
 @given(st.dictionaries(words, st.lists(words, min_size=1, max_size=3, unique=True), max_size=4))
