@@ -9,10 +9,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from app.encoder import Vectors
 from app.schema import Box, Product, Query
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 class ColourWordEmbedder:
