@@ -87,7 +87,6 @@ class MoonLoss(CachedLossMixin, nn.Module):
         self.uses_gradient_cache = mini_batch_size is not None
         self.mini_batch_size = mini_batch_size or 0
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
-        self.log_temperature.register_hook(_mean_over_ranks)
         self.memory = Memory(past_batches, memory_warmup)
         self.stats: dict[str, Tensor] = {}
         self._experts = [module for module in model.modules() if isinstance(module, GuidedExperts)]
@@ -136,13 +135,13 @@ class MoonLoss(CachedLossMixin, nn.Module):
             log_temperature = log_temperature.detach().requires_grad_()
         with torch.autocast(queries.device.type, enabled=False):
             documents = torch.cat([positives, negatives])
-            loss = self._contrast(queries, documents, cast(Tensor, labels), log_temperature.exp())
+            loss = self._contrast(queries, documents, cast(Tensor, labels), log_temperature)
         if with_backward:
             loss.backward()
             self._temperature_gradient = log_temperature.grad
         return loss.detach() if with_backward else loss
 
-    def _contrast(self, queries: Tensor, documents: Tensor, labels: Tensor, temperature: Tensor) -> Tensor:
+    def _contrast(self, queries: Tensor, documents: Tensor, labels: Tensor, log_temperature: Tensor) -> Tensor:
         """Queries (B, d) against their own documents (2B, d) and those of other ranks and past batches."""
         batch = len(queries)
         if len(documents) != 2 * batch or len(labels) != batch:
@@ -153,8 +152,12 @@ class MoonLoss(CachedLossMixin, nn.Module):
         training = self.training and torch.is_grad_enabled()
         keys, first = labels[:, 1:].transpose(0, 1).flatten(0, 1), 0
         if training and self.spatial:
-            documents, keys, first = gather(documents, keys)
+            documents, keys, log_temperature, first = gather(documents, keys, log_temperature)
+        elif training and log_temperature.requires_grad:
+            log_temperature = log_temperature.clone()
+            log_temperature.register_hook(_mean_over_ranks)
         past, past_keys = self.memory.recall(documents, keys) if training else (documents[:0], keys[:0])
+        temperature = log_temperature.exp()
         pool = Documents(documents, past, torch.cat([keys, past_keys]), first)
 
         rows = max(1, SIMILARITIES // len(pool.keys))

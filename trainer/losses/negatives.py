@@ -36,22 +36,23 @@ def _unit(vectors: Tensor, width: int) -> Tensor:
     return functional.normalize(vectors[:, :width].to(exact), dim=1)
 
 
-def gather(documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, int]:
+def gather(documents: Tensor, keys: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
     """Spatial negatives (paper): this rank's (n, width) and (n, K) become those of all ranks, in the ranks' order.
 
     Gradients flow back to the rank a document came from and are summed there, so that averaging the gradient over
-    ranks, as DDP does, gives that of one process with the joined batch. Also returns the row where this rank begins.
+    ranks, as DDP does, gives that of one process with the joined batch. ``shared`` is a scalar that is the same on
+    all ranks and comes back as it is; its gradient is the mean over ranks. Also returns the row where this rank begins.
     """
     if get_world_size() == 1:
-        return documents, keys, 0
-    return *_Gather.apply(documents, keys), get_rank() * len(documents)
+        return documents, keys, shared, 0
+    return *_Gather.apply(documents, keys, shared), get_rank() * len(documents)
 
 
 class _Gather(torch.autograd.Function):
     """One collective on the way there and one back: small batches pay for their number, not for their size."""
 
     @staticmethod
-    def forward(ctx: Any, documents: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, documents: Tensor, keys: Tensor, shared: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         own = torch.cat([part.contiguous().view(torch.uint8) for part in (documents, keys)], dim=1)
         parts = [torch.empty_like(own) for _ in range(get_world_size())]
         torch.distributed.all_gather(parts, own)
@@ -59,13 +60,14 @@ class _Gather(torch.autograd.Function):
         rows, row_keys = torch.cat(parts).split(sizes, dim=1)
         row_keys = row_keys.contiguous().view(keys.dtype)
         ctx.mark_non_differentiable(row_keys)
-        return rows.contiguous().view(documents.dtype), row_keys
+        return rows.contiguous().view(documents.dtype), row_keys, shared.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor, None]:
-        gradient = gradient.contiguous()
-        torch.distributed.all_reduce(gradient)
-        return gradient.chunk(get_world_size())[get_rank()], None
+    def backward(ctx: Any, gradient: Tensor, _: Any, shared: Tensor) -> tuple[Tensor, None, Tensor]:
+        ranks = get_world_size()
+        both = torch.cat([gradient.flatten(), (shared / ranks).to(gradient.dtype).view(1)])
+        torch.distributed.all_reduce(both)
+        return both[:-1].view_as(gradient).chunk(ranks)[get_rank()], None, both[-1].to(shared.dtype)
 
 
 def share_a_key(queries: Tensor, documents: Tensor) -> Tensor:
