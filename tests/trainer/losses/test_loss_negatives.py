@@ -37,7 +37,7 @@ def test_similarities_are_cosines_of_the_cut_vectors_in_float32():
 
 def test_gathering_in_one_process_changes_nothing():
     documents, keys = torch.randn(4, 3), torch.zeros(4, 1, dtype=torch.long)
-    gathered, gathered_keys, shared, first = gather(documents, keys, torch.tensor(0.5))
+    gathered, gathered_keys, _, first = gather(documents, keys, torch.tensor(0.5))
     assert gathered is documents
     assert gathered_keys is keys
     assert first == 0
