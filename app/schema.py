@@ -80,7 +80,7 @@ class Filters(BaseModel):
 
 
 class Hit(BaseModel):
-    """A product with its cosine similarity to the query, between -1 and 1."""
+    """A product with its cosine similarity to the query, raised by common words if the query has text; from -1 to 1."""
 
     product: Product
     score: float

@@ -10,6 +10,7 @@ from itertools import islice
 
 from app.encoder import Embedder
 from app.errors import BadInputError
+from app.fusion import search_fused
 from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResult
 from app.settings import Settings
 from app.store.base import Index
@@ -45,6 +46,8 @@ class SearchEngine:
     ) -> SearchResult:
         """The products nearest to text, photo or both, with facet counts and timings of its stages in milliseconds.
 
+        Text is searched by meaning and by words (app/fusion.py), a photo alone by meaning.
+
         Facet counts are those of all products that fulfil the filters, whatever their similarity; a key's own filter is
         lifted for its own counts, so that a shopper sees what else there is to choose. ``watch`` adds the stages that
         ran before. Raises BadInputError for an empty or too long query, a box outside of the photo, an unknown filter
@@ -58,7 +61,10 @@ class SearchEngine:
             with watch.stage("embed"):
                 vectors, boxes = self._embedder.embed_queries([query])
             with watch.stage("search"):
-                hits = index.search(vectors[0], filters, limit, offset)
+                if query.text:
+                    hits = search_fused(index, vectors[0], query.text, filters, limit, offset)
+                else:
+                    hits = index.search(vectors[0], filters, limit, offset)
             counts: dict[str, list[FacetValue]] = {}
             if facets:
                 with watch.stage("facets"):

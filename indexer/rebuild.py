@@ -20,6 +20,7 @@ from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_err
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
+from app.store.words import mean_length
 from indexer import build
 from indexer.embedding import Entry, embed_catalog
 from indexer.vectors import VectorArchive
@@ -118,6 +119,7 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
         warnings=report.count("warning"),
         attribute_keys=sorted({key for entry in entries for key in entry.product.attributes}),
         number_keys=sorted({key for entry in entries for key in entry.product.numbers}),
+        mean_words=mean_length(entry.product for entry in entries),
     )
     with store.create(manifest) as writer:
         with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from app.encoder import Vectors
 from app.schema import FacetValue, Filters, Hit, Product
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 class Manifest(BaseModel):
@@ -36,6 +36,9 @@ class Manifest(BaseModel):
         default_factory=list, description="Keys of Product.attributes that can be filtered"
     )
     number_keys: list[str] = Field(default_factory=list, description="Keys of Product.numbers that can be filtered")
+    mean_words: float = Field(
+        default=0.0, description="Mean words of a product's texts, for BM25; 0: the build cannot be searched by words"
+    )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage of the rebuild")
 
 
@@ -45,6 +48,19 @@ class Point:
 
     product: Product
     vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A product that may answer a query of text.
+
+    ``similarity`` is the cosine of the vectors; ``share`` is the product's BM25 score as a share of the highest that
+    the query allows, from 0 (no common word) to below 1 (every word, often, in a short text).
+    """
+
+    product_id: str
+    similarity: float
+    share: float
 
 
 class Index(Protocol):
@@ -64,6 +80,12 @@ class Index(Protocol):
         exact: bool = False,
     ) -> list[Hit]:
         """The products nearest to ``vector`` that fulfil ``filters``, best first."""
+
+    def candidates(self, vector: NDArray[np.float32], text: str, filters: Filters, depth: int) -> list[Candidate]:
+        """The ``depth`` products nearest to ``vector`` and the ``depth`` that share most of the words of ``text``.
+
+        All fulfil ``filters``; they come in no order. Without words in ``text`` or in the build, none comes by words.
+        """
 
     def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
         """Counts per value of an attribute key, or of every category level for the key ``category``."""
@@ -102,7 +124,10 @@ class Store(Protocol):
     """The builds of one index name, and which of them is published."""
 
     def create(self, manifest: Manifest) -> BuildWriter:
-        """Start a new build with payload indexes for the category and the manifest's attribute and number keys."""
+        """Start a new build with payload indexes for the category and the manifest's attribute and number keys.
+
+        ``manifest.mean_words`` is needed to search it by words.
+        """
 
     def open(self, build: str) -> Index:
         """Open a finished build. Raises IndexUnavailableError if it is missing or was written by a newer version."""

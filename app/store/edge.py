@@ -13,15 +13,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from filelock import BaseFileLock, FileLock, Timeout
-from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams, PayloadSchemaType, UpdateOperation
+from qdrant_edge import (
+    Distance,
+    EdgeConfig,
+    EdgeShard,
+    EdgeSparseVectorParams,
+    EdgeVectorParams,
+    Modifier,
+    PayloadSchemaType,
+    SparseVector,
+    UpdateOperation,
+)
 from qdrant_edge import Point as EdgePoint
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError, disk_errors
 from app.schema import payload_of
 from app.store.base import BuildWriter, Index, Manifest, Point
+from app.store.candidates import WORDS
 from app.store.edge_index import EdgeIndex
 from app.store.filters import keyword_paths, number_paths
 from app.store.points import (
@@ -33,6 +44,7 @@ from app.store.points import (
     parse_manifest,
     point_id,
 )
+from app.store.words import product_words
 
 log = logging.getLogger(__name__)
 
@@ -152,14 +164,19 @@ class EdgeWriter:
         shard = self._folder / "shard"
         shard.mkdir(parents=True)
         vectors = EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine)
-        self._shard = EdgeShard.create(str(shard), EdgeConfig(vectors=vectors, wal_enabled=False))
+        words = {WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)}
+        self._shard = EdgeShard.create(str(shard), EdgeConfig(vectors=vectors, sparse_vectors=words, wal_enabled=False))
         for path, kind in indexes.items():
             self._shard.update(UpdateOperation.create_field_index(path, kind))
 
     def add(self, points: Sequence[Point]) -> None:
         check_points(points, self._manifest.dimensions)
-        rows = [EdgePoint(point_id(p.product.id), p.vector.tolist(), payload_of(p.product)) for p in points]
+        rows = [EdgePoint(point_id(p.product.id), self._vectors(p), payload_of(p.product)) for p in points]
         self._shard.update(UpdateOperation.upsert_points(rows))
+
+    def _vectors(self, point: Point) -> dict[str, Any]:
+        words = product_words(point.product, self._manifest.mean_words)
+        return {"": point.vector.tolist(), WORDS: SparseVector(list(words), list(words.values()))}
 
     def finish(self, manifest: Manifest) -> None:
         """Stalls every thread of this process while the HNSW index is built."""

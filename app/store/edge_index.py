@@ -15,17 +15,22 @@ from qdrant_edge import (
     Filter,
     HasIdCondition,
     MatchAny,
+    Prefetch,
     Query,
+    QueryBatchRequest,
     QueryRequest,
     RangeFloat,
     SearchParams,
+    SparseVector,
 )
 
 from app.encoder import Vectors
 from app.schema import FacetValue, Filters, Hit, Product, product_of
-from app.store.base import Manifest
+from app.store.base import Candidate, Manifest
+from app.store.candidates import PAYLOAD, WORDS, combine
 from app.store.filters import AnyOf, Condition, conditions, facet_path
 from app.store.points import check_vector, in_order, point_id
+from app.store.words import query_words
 
 
 class EdgeIndex:
@@ -59,6 +64,22 @@ class EdgeIndex:
         )
         return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in self._shard.query(request)]
 
+    def candidates(self, vector: NDArray[np.float32], text: str, filters: Filters, depth: int) -> list[Candidate]:
+        check_vector(vector, self._manifest.dimensions, "the query")
+        words = query_words(text) if self._manifest.mean_words else []
+        wanted, meaning = self._filter(filters), Query.Nearest(vector.tolist())
+        requests = [QueryRequest(query=meaning, filter=wanted, limit=depth, with_payload=PAYLOAD)]
+        if words:
+            wording = _by_words(words)
+            by_meaning, by_words = (Prefetch(query=query, filter=wanted, limit=depth) for query in (meaning, wording))
+            requests += [
+                QueryRequest(query=meaning, prefetches=[by_words], limit=depth, with_payload=PAYLOAD),
+                QueryRequest(query=wording, prefetches=[by_meaning], limit=depth),
+                QueryRequest(query=wording, filter=wanted, limit=depth),
+                *(QueryRequest(query=_by_words([word]), limit=1, with_vector=[WORDS]) for word in words),
+            ]
+        return combine(self._shard.query_batch(QueryBatchRequest(requests)), words, self._manifest.products)
+
     def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
         request = FacetRequest(
             key=facet_path(key, self._manifest), filter=self._filter(filters), limit=limit, exact=True
@@ -73,7 +94,7 @@ class EdgeIndex:
         return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
-        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=False, with_vector=True)
+        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=False, with_vector=[""])
         rows = in_order(ids, {str(record.id): record.vector for record in records})
         return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
 
@@ -84,6 +105,10 @@ class EdgeIndex:
         excluded = HasIdCondition({point_id(i) for i in exclude_ids})
         wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
         return Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+
+
+def _by_words(words: list[int]) -> Query:
+    return Query.Nearest(SparseVector(words, [1.0] * len(words)), using=WORDS)
 
 
 def _condition(condition: Condition) -> FieldCondition:

@@ -70,7 +70,7 @@ def check_build_id(build: str) -> None:
 
 def check_final(started: Manifest, final: Manifest) -> None:
     """Raise ValueError if a build is finished as something else than it was started as."""
-    for name in ("build", "dimensions", "attribute_keys", "number_keys"):
+    for name in ("build", "dimensions", "attribute_keys", "number_keys", "mean_words"):
         if getattr(started, name) != getattr(final, name):
             raise ValueError(f"build {started.build} was created with another {name} than it is finished with")
 

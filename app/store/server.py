@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from qdrant_client.http.exceptions import ApiException
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.schema import payload_of
 from app.store.base import BuildWriter, Index, Manifest, Point
+from app.store.candidates import WORDS
 from app.store.filters import keyword_paths, number_paths
 from app.store.points import (
     build_before,
@@ -30,11 +31,11 @@ from app.store.points import (
     point_id,
 )
 from app.store.server_index import ServerIndex, server_errors
+from app.store.words import product_words
 
 log = logging.getLogger(__name__)
 
 _MAX_BATCH_BYTES = 4_000_000
-_BYTES_PER_VALUE = 22
 _HNSW_EDGES = 16
 _ABANDONED_AFTER = timedelta(days=7)
 
@@ -151,6 +152,7 @@ class ServerWriter:
         client.create_collection(
             collection,
             vectors_config=models.VectorParams(size=manifest.dimensions, distance=models.Distance.COSINE),
+            sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
             hnsw_config=models.HnswConfigDiff(m=0),
             metadata={"started": datetime.now(UTC).isoformat()},
         )
@@ -160,12 +162,14 @@ class ServerWriter:
     @server_errors()
     def add(self, points: Sequence[Point]) -> None:
         check_points(points, self._manifest.dimensions)
-        for batch in _batches(points):
-            rows = [
-                models.PointStruct(id=point_id(p.product.id), vector=p.vector.tolist(), payload=payload_of(p.product))
-                for p in batch
-            ]
+        for rows in _batches(map(self._row, points)):
             self._client.upload_points(self._collection, rows, batch_size=len(rows), max_retries=3, wait=True)
+
+    def _row(self, point: Point) -> models.PointStruct:
+        words = product_words(point.product, self._manifest.mean_words)
+        sparse = models.SparseVector(indices=list(words), values=list(words.values()))
+        vectors = {"": point.vector.tolist(), WORDS: sparse}
+        return models.PointStruct(id=point_id(point.product.id), vector=vectors, payload=payload_of(point.product))
 
     @server_errors()
     def finish(self, manifest: Manifest) -> None:
@@ -203,16 +207,16 @@ class ServerWriter:
             time.sleep(0.5)
 
 
-def _batches(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Cut ``points`` so that the JSON of a batch stays well below 5 MB."""
-    batch: list[Point] = []
+def _batches(rows: Iterable[models.PointStruct]) -> Iterator[list[models.PointStruct]]:
+    """Cut ``rows`` so that the JSON of a batch stays well below 5 MB."""
+    batch: list[models.PointStruct] = []
     size = 0
-    for point in points:
-        needed = len(point.product.model_dump_json()) + point.vector.size * _BYTES_PER_VALUE
+    for row in rows:
+        needed = len(row.model_dump_json())
         if batch and size + needed > _MAX_BATCH_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append(point)
+        batch.append(row)
         size += needed
     if batch:
         yield batch

@@ -15,9 +15,11 @@ from qdrant_client.http.exceptions import ApiException
 from app.encoder import Vectors
 from app.errors import IndexUnavailableError
 from app.schema import FacetValue, Filters, Hit, Product, product_of
-from app.store.base import Manifest
+from app.store.base import Candidate, Manifest
+from app.store.candidates import PAYLOAD, WORDS, combine
 from app.store.filters import AnyOf, Condition, conditions, facet_path
 from app.store.points import check_vector, in_order, point_id
+from app.store.words import query_words
 
 
 @contextmanager
@@ -67,6 +69,28 @@ class ServerIndex:
         return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in hits]
 
     @server_errors()
+    def candidates(self, vector: NDArray[np.float32], text: str, filters: Filters, depth: int) -> list[Candidate]:
+        check_vector(vector, self._manifest.dimensions, "the query")
+        words = query_words(text) if self._manifest.mean_words else []
+        wanted, meaning = self._filter(filters), vector.tolist()
+        requests = [models.QueryRequest(query=meaning, filter=wanted, limit=depth, with_payload=PAYLOAD)]
+        if words:
+            wording = _by_words(words)
+            by_meaning = models.Prefetch(query=meaning, filter=wanted, limit=depth)
+            by_words = models.Prefetch(query=wording, using=WORDS, filter=wanted, limit=depth)
+            requests += [
+                models.QueryRequest(query=meaning, prefetch=by_words, limit=depth, with_payload=PAYLOAD),
+                models.QueryRequest(query=wording, using=WORDS, prefetch=by_meaning, limit=depth),
+                models.QueryRequest(query=wording, using=WORDS, filter=wanted, limit=depth),
+                *(
+                    models.QueryRequest(query=_by_words([word]), using=WORDS, limit=1, with_vector=[WORDS])
+                    for word in words
+                ),
+            ]
+        found = [answer.points for answer in self._client.query_batch_points(self._collection, requests)]
+        return combine(found, words, self._manifest.products)
+
+    @server_errors()
     def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:
         path = facet_path(key, self._manifest)
         hits = self._client.facet(
@@ -86,9 +110,9 @@ class ServerIndex:
     @server_errors()
     def vectors(self, ids: Sequence[str]) -> Vectors:
         records = self._client.retrieve(
-            self._collection, [point_id(i) for i in ids], with_payload=False, with_vectors=True
+            self._collection, [point_id(i) for i in ids], with_payload=False, with_vectors=[""]
         )
-        rows: list[Any] = in_order(ids, {str(record.id): record.vector for record in records})
+        rows: list[Any] = in_order(ids, {str(record.id): _dense(record.vector) for record in records})
         return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
 
     def close(self) -> None:
@@ -98,6 +122,15 @@ class ServerIndex:
         excluded = models.HasIdCondition(has_id=[point_id(i) for i in exclude_ids])
         wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
         return models.Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+
+
+def _by_words(words: list[int]) -> models.SparseVector:
+    return models.SparseVector(indices=words, values=[1.0] * len(words))
+
+
+def _dense(vector: Any) -> Any:
+    """The default vector, which stands by itself where it is the only one."""
+    return vector[""] if isinstance(vector, dict) else vector
 
 
 def _condition(condition: Condition) -> models.FieldCondition:

@@ -1,0 +1,49 @@
+"""Search by meaning and by words at once: MOON's similarity fused with BM25 (our decision, docs/experiments.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.schema import Filters, Hit
+from app.store.base import Candidate, Index
+
+DEPTH = 100
+"""Candidates from each side; the products behind them follow by similarity alone."""
+
+
+def fused(similarity: float, share: float) -> float:
+    """A cosine similarity, raised towards 1 by the share of the query's words that a product has.
+
+    The words close that share of the distance to 1: without a common word the similarity stays what it is, with all of
+    them the score comes near 1. There is nothing to tune, and the result stays between -1 and 1.
+
+    >>> fused(0.4, 0.0), fused(0.4, 0.5)
+    (0.4, 0.7)
+    """
+    return 1 - (1 - similarity) * (1 - share)
+
+
+def best_first(candidates: list[Candidate]) -> list[tuple[str, float]]:
+    """Product ids with their fused scores; equal scores go by similarity, then by id."""
+    scored = [(fused(c.similarity, c.share), c.similarity, c.product_id) for c in candidates]
+    ordered = sorted(scored, key=lambda item: (-item[0], -item[1], item[2]))
+    return [(product_id, score) for score, _, product_id in ordered]
+
+
+def search_fused(
+    index: Index, vector: NDArray[np.float32], text: str, filters: Filters, limit: int, offset: int = 0
+) -> list[Hit]:
+    """The products nearest to ``vector`` (dimensions,) and to the words of ``text``, scored by :func:`fused`.
+
+    Pages continue each other: first come all candidates of both sides, then the other products by similarity.
+    """
+    ranked = best_first(index.candidates(vector, text, filters, DEPTH))
+    page = ranked[offset : offset + limit]
+    products = index.get([product_id for product_id, _ in page])
+    hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]
+    missing = limit - len(hits)
+    if missing and len(ranked) >= DEPTH:
+        skipped = [product_id for product_id, _ in ranked]
+        hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_ids=skipped)
+    return hits
