@@ -42,6 +42,7 @@ class MoonEmbedder:
         self.name = name
         self.fingerprint = fingerprint
         self.dimensions = module.get_embedding_dimension()
+        self.module = module
         self._model = moon_model(module).eval()
         self._detector = detector
         self._batch_size = batch_size

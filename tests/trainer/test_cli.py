@@ -235,13 +235,13 @@ def test_evaluate_measures_a_checkpoint_and_writes_numbers_and_a_page(
         "category to level 4",
     ):
         assert words in output
-    for words in ("customer photo", "raw vision", "BM25", "centre box", "seed 2", "wanted at least 0.80"):
+    for words in ("customer photo", "raw vision", "BM25", "centre box", "seed 2", "Targets on held-out designs"):
         assert words in output
     found = json.loads(numbers.read_text())
     assert found["setup"]["data"]["format"] == "home"
     assert found["models"][0]["family"] == "MOON"
     assert len(found["models"][0]["version"]) == 20
-    assert len(found["home"][str(checkpoint)]["targets"]) == 3
+    assert found["home"][str(checkpoint)]["targets"][0]["wanted"] == 0.8
     assert page.read_text().count("<img ") == 4
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RECORD = "training.json"
+USES = {"trained", "validated"}
+"""What a run does with data; merging does neither."""
 MAX_DESIGNS = 50_000
 
 
@@ -45,26 +48,50 @@ def split_record(corpus: Corpus, trained: NDArray[np.int64], validated: NDArray[
     return {"trained": _split(corpus, trained), "validated": _split(corpus, validated)}
 
 
-def refuse_trained_on_test(folder: Path, home: HomeSet) -> None:
-    """Raises ModelError if the checkpoint's ``training.json`` says that it knows designs of the test split.
+def refuse_trained_on_test(folder: Path, home: HomeSet) -> bool:
+    """Whether the checkpoint's ``training.json`` proves that it knows no design of the test split.
 
-    Runs that the checkpoint started from count too. A checkpoint without such a record, for example an untrained
-    one, passes with a warning.
+    The record names the designs of every positive, hard negative and development query, of this run, of those that it
+    started from and of all that were merged into it. Raises ModelError if one of them is held out, or if the record
+    cannot be read. Where a run recorded no splits, as for an untrained checkpoint, a warning is logged. That is no
+    proof, nor is a run that recorded splits without their designs.
     """
-    file = folder / "training.json"
-    record = json.loads(file.read_text()) if file.exists() else {}
-    if "splits" not in record:
-        logger.warning("%s has no record of training splits; leakage of test designs cannot be ruled out", folder)
+    file = folder / RECORD
     held_out = set(_hashes(_groups(p for p in home.products if p.split == "test")))
-    while record:
-        for use, part in record.get("splits", {}).items():
-            overlap = held_out & set(part["designs"].split())
-            if "test" in part["splits"] or overlap:
+    proven = True
+    for record in _runs(file):
+        splits = record.get("splits", {})
+        proven = proven and ("merged" in record or splits.keys() >= USES)
+        if "splits" not in record:
+            logger.warning("%s has no record of training splits; leakage of test designs cannot be ruled out", folder)
+        for use, part in splits.items():
+            seen = set(part["designs"].split())
+            if "test" in part["splits"] or held_out & seen:
                 raise ModelError(
-                    f"{folder}: {file.name} says that {part['splits']} were {use} on, {len(overlap)} of the "
+                    f"{folder}: {file.name} says that {part['splits']} were {use} on, {len(held_out & seen)} of the "
                     f"{len(held_out)} test designs among them; evaluate a checkpoint that has not seen the test split."
                 )
-        record = record.get("before")
+            proven = proven and bool(seen)
+    return proven
+
+
+def training_seed(folder: Path) -> int | None:
+    """The seed of the checkpoint's last run, None if it is not recorded."""
+    return _runs(folder / RECORD)[0].get("config", {}).get("seed")
+
+
+def _runs(file: Path) -> list[dict[str, Any]]:
+    """The records of a checkpoint's runs, the last one first; one empty record if there are none."""
+    if not file.exists():
+        return [{}]
+    try:
+        record = json.loads(file.read_text())
+    except ValueError as error:
+        raise ModelError(f"{file}: the record of training cannot be read ({error}); restore or retrain.") from error
+    runs = [record]
+    while (record := record.get("before")) is not None:
+        runs.append(record)
+    return runs
 
 
 def _split(corpus: Corpus, rows: NDArray[np.int64]) -> dict[str, Any]:

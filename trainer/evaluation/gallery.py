@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from app.encoder import Embedder, Vectors
@@ -16,13 +17,16 @@ from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.evaluation.baselines import BM25, RawVision
 from trainer.evaluation.metrics import Rankings, rank
+from trainer.evaluation.palette import mean_colour
 from trainer.evaluation.progress import Track, silently
 
 
 class Gallery:
     """All products with all their fields and pictures, and rankings of them by each system.
 
-    Rankings hold rows of ``home.products``. ``vision`` is None for models whose tower has no pooled output.
+    Rankings hold rows of ``home.products``. ``vision`` is None for models whose tower has no pooled output. ``vectors``
+    (products, dimensions) are MOON's, ``colours`` (products, 3) the mean colours of main pictures in CIELAB,
+    ``training`` the rows of products that training may learn from.
     """
 
     def __init__(
@@ -37,15 +41,19 @@ class Gallery:
         self.products = [item.product for item in home.products]
         self.rows = {product.id: row for row, product in enumerate(self.products)}
         self.bm25 = BM25(self.products)
-        vectors, pictures = [], []
+        self.bm25_in_all_languages = BM25(self.products, all_languages=True)
+        vectors, pictures, colours = [], [], []
         for batch in track(batches(self.products, settings.batch_size), "catalog"):
             images = [[self.read(path) for path in product.images] for product in batch]
             vectors.append(embedder.embed_products(batch, images))
+            colours += [mean_colour(own[0]) if own else np.full(3, np.nan) for own in images]
             if vision:
                 pictures.append(vision.embed([image for own in images for image in own]))
-        self._vectors = np.concatenate(vectors)
+        self.vectors: Vectors = np.concatenate(vectors)
+        self.colours: NDArray[np.float64] = np.stack(colours)
         self._pictures = np.concatenate(pictures) if pictures else None
         self._owners = [row for row, product in enumerate(self.products) for _ in product.images]
+        self.training = [row for row, item in enumerate(home.products) if item.split == "train"]
 
     def read(self, path: str) -> Image:
         """A picture of the set, decoded like any picture of a catalog."""
@@ -67,7 +75,7 @@ class Gallery:
 
     def nearest(self, vectors: Vectors) -> Rankings:
         """Products by similarity to MOON vectors (queries, dimensions)."""
-        return rank(vectors @ self._vectors.T)
+        return rank(vectors @ self.vectors.T)
 
     def by_vision(self, images: Sequence[Image]) -> Rankings | None:
         """Products by their nearest picture; None without the raw vision baseline."""

@@ -14,6 +14,9 @@ DEPTH = 10
 DRAWN_AT_ONCE = 4_000_000
 """Values that the bootstrap holds at once; how many does not change the result."""
 
+LEAST_MEAN = 1e-3
+"""The smallest mean that anything is divided by."""
+
 Rankings = NDArray[np.int64]
 """Best items first, shape (queries, depth); -1 where a system found fewer items."""
 
@@ -64,12 +67,34 @@ def bootstrap(values: ArrayLike, seed: int, resamples: int = 1000) -> Score:
     Raises ValueError without values.
     """
     sample = np.asarray(values, dtype=np.float64)
+    means = _resampled(sample, seed, resamples)
+    return _score(sample.mean(), means)
+
+
+def bootstrap_ratio(values: ArrayLike, others: ArrayLike, seed: int, resamples: int = 1000) -> Score:
+    """Mean of ``values`` over the mean of ``others``, both (queries,), resampled as pairs.
+
+    A mean of others below ``LEAST_MEAN`` counts as that, so that a system that finds nothing gives a finite ratio.
+    Raises ValueError without values.
+    """
+    pairs = np.stack([np.asarray(values, dtype=np.float64), np.asarray(others, dtype=np.float64)], axis=1)
+    above, below = _resampled(pairs, seed, resamples).T
+    value = pairs[:, 0].mean() / max(pairs[:, 1].mean(), LEAST_MEAN)
+    return _score(value, above / np.maximum(below, LEAST_MEAN))
+
+
+def _resampled(sample: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:
+    """Means over resampled rows of ``sample`` (queries, ...), shape (resamples, ...)."""
     if not sample.size:
         raise ValueError("there are no values to average")
-    rng, means = np.random.default_rng(seed), np.empty(resamples)
+    rng, means = np.random.default_rng(seed), np.empty((resamples, *sample.shape[1:]))
     at_once = max(1, DRAWN_AT_ONCE // sample.size)
     for start in range(0, resamples, at_once):
         part = means[start : start + at_once]
-        part[:] = sample[rng.integers(0, sample.size, (len(part), sample.size))].mean(axis=1)
+        part[:] = sample[rng.integers(0, len(sample), (len(part), len(sample)))].mean(axis=1)
+    return means
+
+
+def _score(value: np.floating | float, means: NDArray[np.float64]) -> Score:
     low, high = np.quantile(means, [0.025, 0.975])
-    return Score(float(sample.mean()), float(low), float(high))
+    return Score(float(value), float(low), float(high))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from html import escape
 
+from trainer.evaluation.home_report import detail_tables, home_lines, target_tables
 from trainer.evaluation.plots import plots
 from trainer.evaluation.results import Comparison
 from trainer.evaluation.tables import TextTable, measured_tables, published_tables, setup_lines
@@ -13,7 +14,8 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
 img { max-width: 100%; height: auto } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: 13px } th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; font-size: 13px } th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd;
+  white-space: pre-line }
 th { text-align: left; background: #f4f4f4 } td.number { text-align: right; font-variant-numeric: tabular-nums }
 .published { background: #fff7e0; border-left: 4px solid #d9a400; padding: .1rem 1rem 1rem; margin-top: 3rem }
 """
@@ -29,9 +31,10 @@ def page(comparison: Comparison) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style></head><body>"
         f"<h1>Evaluation on {name}</h1>",
-        *[f"<p>{escape(line)}</p>" for line in setup_lines(comparison)],
+        *[f"<p>{escape(line)}</p>" for line in [*setup_lines(comparison), *home_lines(comparison)]],
+        *[_table(table) for table in target_tables(comparison)],
         *[_picture(title, svg) for title, svg in plots(comparison)],
-        *[_table(table) for table in measured_tables(comparison)],
+        *[_table(table) for table in [*measured_tables(comparison), *detail_tables(comparison)]],
     ]
     if comparison.published:
         tables = "".join(map(_table, published_tables(comparison)))

@@ -26,7 +26,8 @@ def plots(comparison: Comparison) -> Iterator[tuple[str, bytes]]:
     # words stay words, in the reader's fonts: the measuring font lacks Chinese and warns of each letter
     with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield from _plots(comparison.models)
+        if comparison.models:
+            yield from _plots(comparison.models)
 
 
 def _plots(models: Sequence[ModelResult]) -> Iterator[tuple[str, bytes]]:

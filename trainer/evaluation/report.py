@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trainer.evaluation.home_report import show as show_home
+from trainer.evaluation.home_report import detail_tables, home_lines, target_tables
 from trainer.evaluation.results import Comparison
 from trainer.evaluation.tables import TextTable, measured_tables, published_tables, setup_lines
 
@@ -15,13 +15,12 @@ SHOWN = 10
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """What was measured, then what papers published, then the setup, then the home-goods set's own tasks."""
-    for table in [*measured_tables(comparison, SHOWN, SHOWN), *published_tables(comparison)]:
+    """The home-goods set's targets if it is the data, then all that was measured, what papers published, the setup."""
+    tables = [*target_tables(comparison), *measured_tables(comparison, SHOWN, SHOWN), *published_tables(comparison)]
+    for table in [*tables, *detail_tables(comparison)]:
         console.print(_table(table))
-    for line in setup_lines(comparison):
+    for line in [*setup_lines(comparison), *home_lines(comparison)]:
         console.print(line, markup=False, highlight=False)
-    for evaluation in comparison.home.values():
-        show_home(evaluation, console)
 
 
 def _table(table: TextTable) -> Table:

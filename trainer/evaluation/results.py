@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trainer.data.record import Modality
 from trainer.evaluation.home import Evaluation
 from trainer.evaluation.metrics import Score
 from trainer.evaluation.published import Published
+from trainer.evaluation.targets import Spread
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,15 @@ class ModelResult:
 class Comparison:
     """Models side by side on one benchmark; ``published`` is quoted from papers and was not measured.
 
-    ``home`` holds the tasks of the home-goods set by MOON checkpoint, if that set was the data.
+    ``home`` holds the tasks of the home-goods set by MOON checkpoint, if that set was the data, ``spreads`` its targets
+    over several of them.
     """
 
     setup: dict[str, Any]
     models: list[ModelResult]
     published: list[Published]
     home: dict[str, Evaluation]
+    spreads: list[Spread] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,7 @@ from trainer.evaluation.progress import Track, silently
 from trainer.evaluation.protocol import retrieval
 from trainer.evaluation.published import published
 from trainer.evaluation.results import Comparison, ModelResult
+from trainer.evaluation.targets import Spread, spreads
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,30 @@ def compare(
         "detector": bench.settings.detector,
         "seconds": round(time.monotonic() - started, 1),
     }
-    return Comparison(setup, results, published(str(corpus.info.get("format"))), own_tasks)
+    return Comparison(setup, results, published(str(corpus.info.get("format"))), own_tasks, _spreads(own_tasks))
+
+
+def compare_at_home(
+    names: Sequence[str], home: HomeSet, settings: Settings, seed: int = 0, track: Track = silently
+) -> Comparison:
+    """Measure MOON checkpoints on the home-goods set's own tasks alone, against its targets.
+
+    Raises ModelError for a checkpoint that was trained on test designs; all are checked before the first is measured.
+    """
+    started = time.monotonic()
+    for name in names:
+        refuse_trained_on_test(checkpoint_folder(name), home)
+    found = {
+        name: evaluate_home(settings.model_copy(update={"model": name}), home.root, seed, track)
+        for name in dict.fromkeys(names)
+    }
+    seconds = round(time.monotonic() - started, 1)
+    setup = {"data": {"name": home.root.name, "format": "home"}, "seed": seed, "warnings": [], "seconds": seconds}
+    return Comparison(setup, [], [], found, _spreads(found))
+
+
+def _spreads(evaluations: Mapping[str, Evaluation]) -> list[Spread]:
+    return spreads([evaluation.targets for evaluation in evaluations.values()])
 
 
 def _checked(folder: Path, benchmark: Benchmark, home: HomeSet | None) -> list[str]:

@@ -44,8 +44,10 @@ def published_tables(comparison: Comparison) -> list[TextTable]:
 
 
 def setup_lines(comparison: Comparison) -> list[str]:
-    """What was measured with what, then what was left out, then warnings."""
+    """What models were measured with, then what was left out, then warnings."""
     setup = comparison.setup
+    if not comparison.models:
+        return [f"Warning: {warning}" for warning in setup["warnings"]]
     data = [str(setup["data"].get(name, "")) for name in ("name", "format", "fingerprint")]
     versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
     lines = [
@@ -74,11 +76,11 @@ def _retrieval(models: Sequence[ModelResult]) -> TextTable:
             continue
         start = (NAMES[query],)
         for k in first.strict:
-            rows.append((*start, f"R@{k}", str(first.n), *[_score(cell.strict[k] if cell else None) for cell in cells]))
+            rows.append((*start, f"R@{k}", str(first.n), *[score(cell.strict[k] if cell else None) for cell in cells]))
         for k in first.strict:
-            scores = [_score(cell.duplicate_aware[k] if cell else None) for cell in cells]
+            scores = [score(cell.duplicate_aware[k] if cell else None) for cell in cells]
             rows.append((*start, f"R@{k}, duplicates count", str(first.n), *scores))
-        rows.append((*start, f"nDCG@{DEPTH}", str(first.n), *[_score(cell.ndcg if cell else None) for cell in cells]))
+        rows.append((*start, f"nDCG@{DEPTH}", str(first.n), *[score(cell.ndcg if cell else None) for cell in cells]))
     header = ("query", "metric", "n", *[model.name for model in models])
     return TextTable("Retrieval of whole products", header, 2, rows)
 
@@ -107,7 +109,7 @@ def _categories(models: Sequence[ModelResult], limit: int | None) -> TextTable:
     rows = []
     for name, count in list(names.items())[:limit]:
         recalls = [own.get(name, {}) for own in by_model]
-        shown = [" / ".join(_number(recall.get(modality)) for modality in MODALITIES) for recall in recalls]
+        shown = [" / ".join(number(recall.get(modality)) for modality in MODALITIES) for recall in recalls]
         rows.append((name, str(count), *shown))
     note = f"the {len(rows)} with most queries of {len(names)}" if len(rows) < len(names) else "most queries first"
     title = f"R@{DEPTH} by top-level category, {note}: image / text / image + text query"
@@ -137,12 +139,12 @@ def _published(table: Published) -> TextTable:
 def _prediction(entry: Prediction | None) -> str:
     if entry is None:
         return MISSING
-    return f"{_score(entry.accuracy)}; {entry.precision:.3f}, {entry.recall:.3f}, {entry.f1:.3f}"
+    return f"{score(entry.accuracy)}; {entry.precision:.3f}, {entry.recall:.3f}, {entry.f1:.3f}"
 
 
-def _score(score: Score | None) -> str:
+def score(score: Score | None) -> str:
     return MISSING if score is None else f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"

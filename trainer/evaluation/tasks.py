@@ -1,9 +1,8 @@
-"""The tasks of the home-goods evaluation: what is asked, what counts as right, and who answers."""
+"""The picture tasks of the home-goods evaluation: what is asked, what counts as right, and who answers."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -15,49 +14,14 @@ from app.schema import Box, Query
 from trainer.data.home import PHOTO_SIZE, Photo
 from trainer.evaluation.baselines import centre_box
 from trainer.evaluation.gallery import Gallery, crop, whole
-from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, ndcg, recall
+from trainer.evaluation.metrics import Rankings, recall
+from trainer.evaluation.scores import CENTRE, LEXICAL, MOON, VISION, Scorer
 
-MOON, VISION, LEXICAL, CENTRE = "MOON", "raw vision", "BM25", "centre box"
+PHOTOS, BOXES, ITEMS, MIXED = "customer photo", "core product", "item query", "photo + text"
+OWN_BOX, TRUE_BOX = "whole photo, box by the model's detector", "whole photo and true box"
+JOINT, PHOTO_ALONE, TEXT_ALONE = "photo, true box and text", "photo and true box alone", "text alone"
+FOUND_BOX, OVERLAP = "box by the model's detector", "mean IoU with true box"
 RIGHT_MODEL, RIGHT_SKU = "same model", "exact SKU"
-LOCALISED = ("localized name", "localized colour+name")
-TEXT_TYPES = ("name", "colour+name", "material+kind", "synonym", "colour+synonym", "use case")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the report: a metric of one query set, for every system that can answer it."""
-
-    section: str
-    query: str
-    metric: str
-    n: int
-    scores: dict[str, Score]
-
-
-class Scorer:
-    """Collects rows; intervals are resampled over queries with one seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.rows: list[Row] = []
-
-    def add(self, section: str, query: str, metric: str, values: dict[str, NDArray[np.float64]]) -> None:
-        """Per-query values (queries,) by system become one row."""
-        scores = {system: bootstrap(own, self.seed) for system, own in values.items()}
-        self.rows.append(Row(section, query, metric, len(next(iter(values.values()))), scores))
-
-    def recalls(
-        self,
-        section: str,
-        query: str,
-        what: str,
-        k: int,
-        rankings: dict[str, Rankings | None],
-        relevant: Sequence[Collection[int]],
-    ) -> None:
-        """R@k of every system that gave a ranking; ``what`` says what counts as right."""
-        given = {system: recall(own, relevant, k) for system, own in rankings.items() if own is not None}
-        self.add(section, query, f"{what} R@{k}" if what else f"R@{k}", given)
 
 
 def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
@@ -74,8 +38,8 @@ def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
     boxed = [Query(image=image, box=photo.box) for image, photo in zip(images, photos, strict=True)]
     uncropped = gallery.by_vision(images)
     rankings: dict[str, dict[str, Rankings | None]] = {
-        "whole photo, box by the model's detector": {MOON: gallery.nearest(vectors), VISION: uncropped},
-        "whole photo and true box": {
+        OWN_BOX: {MOON: gallery.nearest(vectors), VISION: uncropped},
+        TRUE_BOX: {
             MOON: gallery.by_moon(boxed, "photos, true box"),
             VISION: gallery.by_vision([crop(image, photo.box) for image, photo in zip(images, photos, strict=True)]),
         },
@@ -84,16 +48,15 @@ def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
             VISION: uncropped,
         },
     }
-    section = "customer photo"
     for query, answers in rankings.items():
-        scorer.recalls(section, query, RIGHT_MODEL, 1, answers, models)
-        scorer.recalls(section, query, RIGHT_MODEL, 10, answers, models)
-        scorer.recalls(section, query, RIGHT_SKU, 1, answers, skus)
+        scorer.recalls(PHOTOS, query, RIGHT_MODEL, 1, answers, models)
+        scorer.recalls(PHOTOS, query, RIGHT_MODEL, 10, answers, models)
+        scorer.recalls(PHOTOS, query, RIGHT_SKU, 1, answers, skus)
     _box_row(gallery, scorer, photos, found)
     items = [Query(text=title, image=image) for title, image in zip(titles, images, strict=True)]
     answers = {MOON: gallery.by_moon(items, "photo + title"), VISION: uncropped, LEXICAL: gallery.bm25.rank(titles)}
-    scorer.recalls("item query", "whole photo + title", RIGHT_MODEL, 1, answers, models)
-    scorer.recalls("item query", "whole photo + title", RIGHT_SKU, 1, answers, skus)
+    scorer.recalls(ITEMS, "whole photo + title", RIGHT_MODEL, 1, answers, models)
+    scorer.recalls(ITEMS, "whole photo + title", RIGHT_SKU, 1, answers, skus)
 
 
 def _same_model(gallery: Gallery, photo: Photo) -> set[int]:
@@ -107,7 +70,7 @@ def _box_row(gallery: Gallery, scorer: Scorer, photos: Sequence[Photo], found: S
     true = [_cropped(photo.box) for photo in photos]
     values = {MOON: _ious([box or _cropped(None) for box in found], true)}
     values[CENTRE] = _ious([_cropped(middle)] * len(photos), true)
-    scorer.add("core product", "box by the model's detector", "mean IoU with true box", values)
+    scorer.add(BOXES, FOUND_BOX, OVERLAP, values)
 
 
 def _cropped(box: Box | None) -> Box:
@@ -116,38 +79,6 @@ def _cropped(box: Box | None) -> Box:
 
 def _ious(found: Sequence[Box], true: Sequence[Box]) -> NDArray[np.float64]:
     return iou(torch.tensor(found), torch.tensor(true)).numpy().astype(np.float64)
-
-
-def text_rows(gallery: Gallery, scorer: Scorer) -> None:
-    """Text queries by type and language; any product that the query may mean is right."""
-    table = gallery.home.queries
-    texts = table["text"].to_list()
-    relevant = [{gallery.rows[key] for key in keys} for keys in table["relevant_product_ids"]]
-    moon = gallery.by_moon([Query(text=text) for text in texts], "text queries")
-    lexical = gallery.bm25.rank(texts)
-    for query, chosen in _text_sets(table):
-        if chosen:
-            answers: dict[str, Rankings | None] = {MOON: moon[chosen], LEXICAL: lexical[chosen]}
-            wanted = [relevant[row] for row in chosen]
-            scorer.recalls("text", query, "", DEPTH, answers, wanted)
-            graded = {system: ndcg(own, wanted) for system, own in answers.items() if own is not None}
-            scorer.add("text", query, f"nDCG@{DEPTH}", graded)
-
-
-def _text_sets(table: pl.DataFrame) -> Iterator[tuple[str, list[int]]]:
-    """Query sets and their rows of the table; where training held some of a type, seen and unseen apart."""
-    table = table.with_row_index("row")
-    for kind in TEXT_TYPES:
-        own = table.filter(type=kind)
-        if own["seen_in_training"].any():
-            for seen, note in ((True, "seen in training"), (False, "never seen")):
-                yield f"en {kind}, {note}", own.filter(seen_in_training=seen)["row"].to_list()
-        else:
-            yield f"en {kind}", own["row"].to_list()
-    for kind in LOCALISED:
-        localised = table.filter(type=kind).sort("lang", "row")
-        for (lang,), own in localised.group_by("lang", maintain_order=True):
-            yield f"{lang} {kind.removeprefix('localized ')}", own["row"].to_list()
 
 
 def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
@@ -164,18 +95,18 @@ def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
     lexical = gallery.bm25.rank(texts)
     alone = [Query(image=query.image, box=query.box) for query in joint]
     rankings: dict[str, dict[str, Rankings | None]] = {
-        "photo, true box and text": {MOON: gallery.by_moon(joint, "mixed queries")},
-        "photo and true box alone": {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},
-        "text alone": {
+        JOINT: {MOON: gallery.by_moon(joint, "mixed queries")},
+        PHOTO_ALONE: {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},
+        TEXT_ALONE: {
             MOON: gallery.by_moon([Query(text=text) for text in texts], "mixed queries, text alone"),
             LEXICAL: lexical,
         },
     }
     for query, answers in rankings.items():
-        scorer.recalls("photo + text", query, RIGHT_SKU, 1, answers, relevant)
+        scorer.recalls(MIXED, query, RIGHT_SKU, 1, answers, relevant)
     for query, answers in rankings.items():
         tops = {system: recall(own, ignored, 1) for system, own in answers.items() if own is not None}
-        scorer.add("photo + text", query, "photo's own SKU on top (wrong)", tops)
+        scorer.add(MIXED, query, "photo's own SKU on top (wrong)", tops)
 
 
 def _box(sides: Sequence[float]) -> Box:

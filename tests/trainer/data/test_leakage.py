@@ -9,7 +9,7 @@ import pytest
 from app.errors import ModelError
 from trainer.data import leakage
 from trainer.data.corpus import Corpus, CorpusWriter
-from trainer.data.leakage import check_held_out, refuse_trained_on_test, split_record
+from trainer.data.leakage import check_held_out, refuse_trained_on_test, split_record, training_seed
 from trainer.data.record import Item, Record
 from trainer.data.splits import training_rows
 
@@ -60,7 +60,7 @@ def test_a_record_of_training_names_splits_and_designs_and_passes(corpus, home, 
     assert record["validated"]["splits"] == ["dev"]
     assert len(record["trained"]["designs"].split()) == 5
     with caplog.at_level(logging.WARNING):
-        refuse_trained_on_test(tmp_path, home)
+        assert refuse_trained_on_test(tmp_path, home)
     assert not caplog.records
 
 
@@ -94,7 +94,7 @@ def test_an_earlier_run_on_the_test_split_is_refused_too(corpus, home, rows, tmp
 
 def test_a_checkpoint_without_a_record_passes_with_a_warning(home, tmp_path, caplog):
     (tmp_path / "training.json").write_text("{}")
-    refuse_trained_on_test(tmp_path, home)
+    assert not refuse_trained_on_test(tmp_path, home)
     assert "leakage of test designs cannot be ruled out" in caplog.text
 
 
@@ -103,3 +103,46 @@ def test_of_large_sets_only_the_splits_are_kept(corpus, rows, monkeypatch):
     record = split_record(corpus, rows.train, rows.dev)
     assert record["trained"] == {"splits": ["train"], "designs": ""}
     assert record["validated"]["designs"]
+
+
+def test_an_earlier_run_without_a_record_proves_nothing(corpus, home, rows, tmp_path, caplog):
+    write_record(tmp_path, corpus, rows.train, rows.dev, before={"config": {}})
+    assert not refuse_trained_on_test(tmp_path, home)
+    assert "leakage of test designs cannot be ruled out" in caplog.text
+
+
+@pytest.mark.parametrize("use", ["trained", "validated"])
+def test_a_record_without_the_designs_of_one_use_proves_nothing(corpus, home, rows, tmp_path, use):
+    splits = split_record(corpus, rows.train, rows.dev)
+    (tmp_path / "training.json").write_text(json.dumps({"splits": {**splits, use: {**splits[use], "designs": ""}}}))
+    assert not refuse_trained_on_test(tmp_path, home)
+    (tmp_path / "training.json").write_text(json.dumps({"splits": {use: splits[use]}}))
+    assert not refuse_trained_on_test(tmp_path, home)
+
+
+def test_a_merger_is_proven_by_the_records_of_its_sources(corpus, home, rows, tmp_path):
+    source = {"splits": split_record(corpus, rows.train, rows.dev)}
+    (tmp_path / "training.json").write_text(json.dumps({"merged": ["a", "b"], "splits": {}, "before": source}))
+    assert refuse_trained_on_test(tmp_path, home)
+
+
+def test_a_test_design_as_mined_negative_is_recorded_and_refused(tmp_path, home):
+    items = [Item("lamp", "Lamp"), Item("desk", "Desk", group="desk-t")]
+    with CorpusWriter(tmp_path, {"name": "mined", "format": "shop"}) as writer:
+        writer.add_catalog(items)
+        writer.add(Record("lamp", "words", negative="desk"))
+    write_record(tmp_path, Corpus(tmp_path), np.array([0]), np.array([0]))
+    with pytest.raises(ModelError, match="1 of the 2 test designs"):
+        refuse_trained_on_test(tmp_path, home)
+
+
+def test_a_record_that_cannot_be_read_is_named(home, tmp_path):
+    (tmp_path / "training.json").write_text("{torn")
+    with pytest.raises(ModelError, match=r"training\.json: the record of training cannot be read"):
+        refuse_trained_on_test(tmp_path, home)
+
+
+def test_the_seed_of_the_last_run_is_known(tmp_path):
+    assert training_seed(tmp_path) is None
+    (tmp_path / "training.json").write_text(json.dumps({"config": {"seed": 3}, "before": {"config": {"seed": 1}}}))
+    assert training_seed(tmp_path) == 3

@@ -7,7 +7,7 @@ from PIL import Image
 
 from app.moon.load import load_module
 from app.schema import Product
-from trainer.evaluation.baselines import BM25, RawVision, centre_box
+from trainer.evaluation.baselines import BM25, NEIGHBOURS, RawVision, centre_box, neighbour_vote
 
 SHELF = [
     Product(id="1", title="Red chair", category=["Furniture", "Chairs"], attributes={"material": ["wood"]}),
@@ -29,6 +29,20 @@ def test_bm25_finds_nothing_without_a_common_word():
 
 def test_bm25_prefers_rare_words():
     assert BM25(SHELF).rank(["chair wood"], depth=1).tolist() == [[0]]
+
+
+def test_bm25_in_all_languages_reads_titles_that_english_leaves_out():
+    lamp = [Product(id="1", title="Lamp", titles={"de": "Tischlampe"}), Product(id="2", title="Stool")]
+    assert BM25(lamp).rank(["Tischlampe"], depth=1).tolist() == [[-1]]
+    assert BM25(lamp, all_languages=True).rank(["Tischlampe"], depth=1).tolist() == [[0]]
+
+
+def test_neighbours_vote_with_their_similarity_and_the_far_ones_not_at_all():
+    near, far = [[0.9, 0.5, 0.5]], [[0.1] * 50]
+    similarities = np.concatenate([np.array(near), np.array(far)], axis=1)
+    assert neighbour_vote(similarities, ["chair", "lamp", "lamp", *["sofa"] * 50]) == ["lamp"]
+    one_each = np.array([[0.9, 0.8] + [0.0] * NEIGHBOURS])
+    assert neighbour_vote(one_each, ["chair", "lamp", *["sofa"] * NEIGHBOURS]) == ["chair"]
 
 
 def test_nearest_ranks_products_by_their_best_picture():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from app.errors import BadInputError, ModelError
 from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.evaluation.gallery import Gallery
-from trainer.evaluation.home import evaluate, targets
+from trainer.evaluation.home import evaluate
 from trainer.evaluation.metrics import Score
-from trainer.evaluation.tasks import CENTRE, LEXICAL, MOON, VISION, Row, Scorer, mixed_rows, photo_rows, text_rows
+from trainer.evaluation.scores import CENTRE, LEXICAL, LOCAL_LEXICAL, MOON, PALETTE, VISION, VOTE, Scorer
+from trainer.evaluation.tasks import mixed_rows, photo_rows
+from trainer.evaluation.text_tasks import text_rows
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +43,19 @@ def test_every_task_is_measured_beside_its_baselines(evaluation):
     ]
     assert {MOON, VISION} == set(scores(rows, "customer photo", "whole photo and true box", "same model R@1"))
     assert {MOON, CENTRE} == set(scores(rows, "core product", "box by the model's detector", "mean IoU with true box"))
-    assert {MOON, LEXICAL} == set(scores(rows, "text", "en name", "R@10"))
+    assert {MOON, LEXICAL, LOCAL_LEXICAL} == set(scores(rows, "text", "en name", "R@10"))
+    assert {MOON, VOTE} == set(scores(rows, "prediction", "picture alone", "category level 2 top-1"))
+    assert {MOON, PALETTE} == set(scores(rows, "prediction", "picture alone", "color top-1"))
     texts = [row.query for row in rows if row.section == "text" and row.metric == "R@10"]
-    assert texts == ["en name", "en colour+name", "en synonym, seen in training", "en synonym, never seen", "de name"]
+    assert texts == [
+        "en name",
+        "en colour+name",
+        "en synonym, seen in training",
+        "en synonym, never seen",
+        "en synonym and use case, seen in training",
+        "en synonym and use case, never seen",
+        "de name",
+    ]
 
 
 def test_rows_count_only_queries_of_held_out_designs(evaluation):
@@ -51,6 +64,7 @@ def test_rows_count_only_queries_of_held_out_designs(evaluation):
     assert sizes["text", "en synonym, never seen"] == 4
     assert sizes["photo + text", "text alone"] == 4
     assert sizes["prediction", "picture alone"] in (2, 4)
+    assert sizes["prediction", "customer photo, true box"] in (4, 8)
 
 
 def test_intervals_hold_their_values(evaluation):
@@ -65,9 +79,13 @@ def test_lexical_search_finds_titles_and_no_translations(evaluation):
     assert scores(evaluation.rows, "text", "de name", "R@10")[LEXICAL].value == 0.0
 
 
+def test_the_palette_names_the_colours_of_catalog_pictures(evaluation):
+    assert scores(evaluation.rows, "prediction", "picture alone", "color top-1")[PALETTE].value == 1.0
+
+
 def test_the_same_seed_measures_the_same(evaluation, settings, home_folder):
     again = evaluate(settings, home_folder, seed=4)
-    assert again.rows == evaluation.rows
+    assert (again.rows, again.targets) == (evaluation.rows, evaluation.targets)
 
 
 def test_the_record_names_model_versions_machine_and_time(evaluation, settings):
@@ -78,6 +96,17 @@ def test_the_record_names_model_versions_machine_and_time(evaluation, settings):
     assert record["setup"]["cores"] >= 1
     assert record["setup"]["seconds"] > 0
     assert record["rows"][0]["scores"]["MOON"].keys() == {"value", "low", "high"}
+    assert record["targets"][0].keys() >= {"measure", "wanted", "value", "met", "beside"}
+    assert record["setup"]["proof"].startswith("no full record of its training")
+
+
+def test_what_the_tower_remembers_changes_no_result(evaluation, settings, home_folder, monkeypatch):
+    monkeypatch.setattr("trainer.evaluation.home.remembering", lambda tower: nullcontext())
+    forgetful = evaluate(settings, home_folder, seed=4).rows
+    for own, other in zip(evaluation.rows, forgetful, strict=True):
+        assert {name: score.value for name, score in own.scores.items()} == pytest.approx(
+            {name: score.value for name, score in other.scores.items()}, abs=1e-6
+        )
 
 
 def test_a_checkpoint_that_knows_the_test_split_is_refused(settings, home_folder, checkpoint, tmp_path):
@@ -92,26 +121,6 @@ def test_a_checkpoint_that_knows_the_test_split_is_refused(settings, home_folder
 def test_a_folder_without_the_set_is_named(settings, tmp_path):
     with pytest.raises(BadInputError, match=r"holds no catalog\.parquet"):
         evaluate(settings, tmp_path)
-
-
-def row(section: str, query: str, metric: str, **values: float) -> Row:
-    return Row(section, query, metric, 9, {name.replace("_", " "): Score(v, v, v) for name, v in values.items()})
-
-
-@pytest.mark.parametrize(
-    ("photo", "raw", "name", "passed"),
-    [
-        (0.55, 0.54, 0.80, [True, True, True]),
-        (0.54, 0.54, 0.79, [False, False, False]),
-        (0.60, 0.70, 0.90, [True, False, True]),
-    ],
-)
-def test_targets_follow_from_the_measured_numbers(photo, raw, name, passed):
-    rows = [
-        row("customer photo", "whole photo, box by the model's detector", "same model R@1", MOON=photo, raw_vision=raw),
-        row("text", "en name", "R@10", MOON=name, BM25=1.0),
-    ]
-    assert [target.passed for target in targets(rows)] == passed
 
 
 @pytest.fixture

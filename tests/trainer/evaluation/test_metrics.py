@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluation.metrics import bootstrap, ndcg, rank, recall
+from trainer.evaluation.metrics import bootstrap, bootstrap_ratio, ndcg, rank, recall
 
 
 def test_rank_orders_by_similarity_and_keeps_the_order_of_ties():
@@ -59,3 +59,16 @@ def test_bootstrap_of_equal_values_has_no_width_and_none_is_an_error():
     assert (score.value, score.low, score.high) == (1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="no values"):
         bootstrap([], seed=0)
+
+
+def test_a_ratio_of_pairs_is_narrower_than_of_values_that_have_nothing_to_do_with_each_other():
+    others = np.random.default_rng(0).uniform(0.1, 0.9, 300)
+    paired, shuffled = bootstrap_ratio(2 * others, others, seed=1), bootstrap_ratio(2 * others[::-1], others, seed=1)
+    assert paired.value == pytest.approx(2.0)
+    assert paired.high - paired.low == pytest.approx(0.0, abs=1e-9)
+    assert shuffled.value == pytest.approx(2.0)
+    assert shuffled.high - shuffled.low > 0.1
+
+
+def test_a_ratio_to_nothing_is_finite():
+    assert math.isfinite(bootstrap_ratio([0.5, 1.0], [0.0, 0.0], seed=0).high)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from app.moon.tower import EfficientNetLiteConfig, EfficientNetLiteModel
+from trainer.evaluation.tower_memory import remembering
+
+
+@pytest.fixture
+def tower():
+    """Counts the pictures that it computes."""
+    torch.manual_seed(0)
+    model = EfficientNetLiteModel(EfficientNetLiteConfig(image_size=64, grid=2, hidden_size=8))
+    model.seen = 0
+
+    def count(module, args):
+        model.seen += len(args[0])
+
+    model.stem.register_forward_pre_hook(count)
+    return model
+
+
+@torch.inference_mode()
+def test_a_picture_is_computed_once_and_comes_out_the_same_in_any_batch(tower):
+    pictures = torch.randn(3, 3, 64, 64)
+    expected = tower(pictures).pooler_output
+    tower.seen = 0
+    with remembering(tower):
+        first = tower(pictures[[0, 1, 0]]).pooler_output
+        second = tower(pictures[[2, 1]]).pooler_output
+    assert tower.seen == 3
+    torch.testing.assert_close(first, expected[[0, 1, 0]])
+    torch.testing.assert_close(second, expected[[2, 1]])
+
+
+@torch.inference_mode()
+def test_the_pictures_that_were_used_last_are_kept(tower):
+    pictures = torch.randn(3, 3, 64, 64)
+    with remembering(tower, kept=2):
+        for place in (0, 1, 0, 2, 0, 1):
+            tower(pictures[[place]])
+    assert tower.seen == 4
+
+
+@torch.inference_mode()
+def test_nothing_is_remembered_afterwards(tower):
+    picture = torch.randn(1, 3, 64, 64)
+    with remembering(tower):
+        tower(picture)
+    tower(picture)
+    assert tower.seen == 2

@@ -1,0 +1,73 @@
+"""What the tasks of the home-goods evaluation hand in: rows for the report, per-query values for the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, ndcg, recall
+
+MOON, VISION, LEXICAL, CENTRE = "MOON", "raw vision", "BM25", "centre box"
+LOCAL_LEXICAL, FUSED = "BM25, titles in all languages", "MOON + BM25"
+VOTE, PALETTE = "nearest neighbour vote", "nearest palette name"
+
+Values = Mapping[str, NDArray[np.float64]]
+"""Per-query values (queries,) by system, the queries in one order, so that systems can be compared in pairs."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """Names one row of the report: what task, which queries, which metric."""
+
+    section: str
+    query: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: a metric of one query set, for every system that can answer it."""
+
+    section: str
+    query: str
+    metric: str
+    n: int
+    scores: dict[str, Score]
+
+
+class Scorer:
+    """Collects rows and what they are means of; intervals are resampled over queries with one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rows: list[Row] = []
+        self.values: dict[Key, Values] = {}
+
+    def add(self, section: str, query: str, metric: str, values: Values) -> None:
+        """Per-query values by system become one row."""
+        scores = {system: bootstrap(own, self.seed) for system, own in values.items()}
+        self.rows.append(Row(section, query, metric, len(next(iter(values.values()))), scores))
+        self.values[Key(section, query, metric)] = values
+
+    def recalls(
+        self,
+        section: str,
+        query: str,
+        what: str,
+        k: int,
+        rankings: Mapping[str, Rankings | None],
+        relevant: Sequence[Collection[int]],
+    ) -> None:
+        """R@k of every system that gave a ranking; ``what`` says what counts as right."""
+        given = {system: recall(own, relevant, k) for system, own in rankings.items() if own is not None}
+        self.add(section, query, f"{what} R@{k}" if what else f"R@{k}", given)
+
+    def graded(
+        self, section: str, query: str, rankings: Mapping[str, Rankings | None], relevant: Sequence[Collection[int]]
+    ) -> None:
+        """nDCG@DEPTH of every system that gave a ranking."""
+        given = {system: ndcg(own, relevant) for system, own in rankings.items() if own is not None}
+        self.add(section, query, f"nDCG@{DEPTH}", given)
