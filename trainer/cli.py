@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.errors import MoonError
-from trainer.commands import checkpoints, data, evaluation, mining, training
+from trainer.commands import checkpoints, data, evaluation, mining, training, words
 
 cli = typer.Typer(
     help="Make MOON checkpoints, train them and measure them.",
@@ -18,6 +18,7 @@ for command in (
     checkpoints.upcycle,
     checkpoints.starter,
     checkpoints.merge,
+    words.words,
     data.validate,
     mining.detect,
     mining.mine,
