@@ -16,6 +16,7 @@ from app.schema import Box, Query
 from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.evaluation.baselines import BM25, RawVision
+from trainer.evaluation.fused import FusedSearch
 from trainer.evaluation.metrics import Rankings, rank
 from trainer.evaluation.palette import mean_colour
 from trainer.evaluation.progress import Track, silently
@@ -76,6 +77,11 @@ class Gallery:
     def nearest(self, vectors: Vectors) -> Rankings:
         """Products by similarity to MOON vectors (queries, dimensions)."""
         return rank(vectors @ self.vectors.T)
+
+    def by_fusion(self, texts: Sequence[str], vectors: Vectors) -> Rankings:
+        """Products by the shop's own search, from the words and the MOON vectors (queries, dimensions) of queries."""
+        with FusedSearch(self.products, self.vectors) as search:
+            return search.rank(texts, vectors)
 
     def by_vision(self, images: Sequence[Image]) -> Rankings | None:
         """Products by their nearest picture; None without the raw vision baseline."""

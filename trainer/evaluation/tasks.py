@@ -15,7 +15,7 @@ from trainer.data.home import PHOTO_SIZE, Photo
 from trainer.evaluation.baselines import centre_box
 from trainer.evaluation.gallery import Gallery, crop, whole
 from trainer.evaluation.metrics import Rankings, recall
-from trainer.evaluation.scores import CENTRE, LEXICAL, MOON, VISION, Scorer
+from trainer.evaluation.scores import CENTRE, FUSED, LEXICAL, MOON, VISION, Scorer
 
 PHOTOS, BOXES, ITEMS, MIXED = "customer photo", "core product", "item query", "photo + text"
 OWN_BOX, TRUE_BOX = "whole photo, box by the model's detector", "whole photo and true box"
@@ -94,8 +94,9 @@ def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
     seen = gallery.by_vision([crop(image, box) for image, box in zip(photos, boxes, strict=True)])
     lexical = gallery.bm25.rank(texts)
     alone = [Query(image=query.image, box=query.box) for query in joint]
+    vectors, _ = gallery.embed(joint, "mixed queries")
     rankings: dict[str, dict[str, Rankings | None]] = {
-        JOINT: {MOON: gallery.by_moon(joint, "mixed queries")},
+        JOINT: {MOON: gallery.nearest(vectors), FUSED: gallery.by_fusion(texts, vectors)},
         PHOTO_ALONE: {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},
         TEXT_ALONE: {
             MOON: gallery.by_moon([Query(text=text) for text in texts], "mixed queries, text alone"),

@@ -9,7 +9,7 @@ import polars as pl
 from app.schema import Query
 from trainer.evaluation.gallery import Gallery
 from trainer.evaluation.metrics import DEPTH, Rankings
-from trainer.evaluation.scores import LEXICAL, LOCAL_LEXICAL, MOON, Scorer
+from trainer.evaluation.scores import FUSED, LEXICAL, LOCAL_LEXICAL, MOON, Scorer
 
 TEXTS = "text"
 TYPES = ("name", "colour+name", "material+kind", "synonym", "colour+synonym", "use case")
@@ -25,8 +25,10 @@ def text_rows(gallery: Gallery, scorer: Scorer) -> None:
     table = gallery.home.queries
     texts = table["text"].to_list()
     relevant = [{gallery.rows[key] for key in keys} for keys in table["relevant_product_ids"]]
+    vectors, _ = gallery.embed([Query(text=text) for text in texts], "text queries")
     answers: dict[str, Rankings] = {
-        MOON: gallery.by_moon([Query(text=text) for text in texts], "text queries"),
+        MOON: gallery.nearest(vectors),
+        FUSED: gallery.by_fusion(texts, vectors),
         LEXICAL: gallery.bm25.rank(texts),
         LOCAL_LEXICAL: gallery.bm25_in_all_languages.rank(texts),
     }
