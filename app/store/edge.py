@@ -175,8 +175,10 @@ class EdgeWriter:
         self._shard.update(UpdateOperation.upsert_points(rows))
 
     def _vectors(self, point: Point) -> dict[str, Any]:
-        words = product_words(point.product, self._manifest.mean_words)
-        return {"": point.vector.tolist(), WORDS: SparseVector(list(words), list(words.values()))}
+        vectors: dict[str, Any] = {"": point.vector.tolist()}
+        if words := product_words(point.product, self._manifest.mean_words):
+            vectors[WORDS] = SparseVector(list(words), list(words.values()))
+        return vectors
 
     def finish(self, manifest: Manifest) -> None:
         """Stalls every thread of this process while the HNSW index is built."""

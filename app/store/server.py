@@ -166,9 +166,9 @@ class ServerWriter:
             self._client.upload_points(self._collection, rows, batch_size=len(rows), max_retries=3, wait=True)
 
     def _row(self, point: Point) -> models.PointStruct:
-        words = product_words(point.product, self._manifest.mean_words)
-        sparse = models.SparseVector(indices=list(words), values=list(words.values()))
-        vectors = {"": point.vector.tolist(), WORDS: sparse}
+        vectors: dict[str, Any] = {"": point.vector.tolist()}
+        if words := product_words(point.product, self._manifest.mean_words):
+            vectors[WORDS] = models.SparseVector(indices=list(words), values=list(words.values()))
         return models.PointStruct(id=point_id(point.product.id), vector=vectors, payload=payload_of(point.product))
 
     @server_errors()

@@ -59,6 +59,19 @@ def test_a_build_of_an_earlier_format_is_replaced_without_the_model(shop):
     assert (outcome.changed, shop.loads) == (True, 0)
 
 
+def test_a_changed_translation_reaches_the_words_of_the_index_without_the_model(shop):
+    for row in shop.rows:
+        row["titles"] = {"fr": "chaise"}
+    shop.rebuild()
+    shop.rows[3]["titles"] = {"fr": "fauteuil"}
+    outcome = shop.rebuild()
+    assert (outcome.changed, shop.loads) == (True, 0)
+    index = shop.store.open(outcome.build)
+    vector = index.vectors(["chair-0"])[0]
+    assert [c.product_id for c in index.candidates(vector, "Fauteuil", Filters(), 10) if c.share] == ["chair-3"]
+    index.close()
+
+
 @pytest.mark.parametrize("damaged", ["edge_config.json", "segments"])
 def test_a_published_build_that_is_damaged_is_replaced_without_the_model(shop, damaged):
     broken = shop.rebuild().build

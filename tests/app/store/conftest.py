@@ -39,6 +39,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     yield from open_engine(request.param, tmp_path)
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def module_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """An empty store for all tests of a module, once per engine."""
+    yield from open_engine(request.param, tmp_path_factory.mktemp("store"))
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """A published build of ``make_points()``, opened once per engine for tests that only read."""
