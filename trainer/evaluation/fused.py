@@ -23,7 +23,8 @@ from trainer.evaluation.metrics import DEPTH, Rankings
 class FusedSearch:
     """An embedded index of ``products`` and their unit ``vectors`` (products, dimensions), in a temporary folder.
 
-    Products with equal ids are not allowed. Use it in a ``with`` block, or call :meth:`close`.
+    ``index`` is that build, opened. Use it in a ``with`` block, or call :meth:`close`. Raises ValueError if two
+    products have one id or the vectors are not as many.
     """
 
     def __init__(self, products: Sequence[Product], vectors: Vectors) -> None:
@@ -35,7 +36,7 @@ class FusedSearch:
         with store.create(manifest) as writer:
             writer.add([Point(product, vector) for product, vector in zip(products, vectors, strict=True)])
             writer.finish(manifest)
-        self._index = store.open(manifest.build)
+        self.index = store.open(manifest.build)
 
     def rank(self, texts: Sequence[str], vectors: Vectors, depth: int = DEPTH) -> Rankings:
         """The best products per query, shape (queries, depth), from texts and MOON vectors (queries, dimensions).
@@ -44,13 +45,13 @@ class FusedSearch:
         """
         found = np.full((len(texts), depth), -1, dtype=np.int64)
         for row, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-            hits = search_fused(self._index, vector, text, Filters(), depth)
+            hits = search_fused(self.index, vector, text, Filters(), depth)
             found[row, : len(hits)] = [self._rows[hit.product.id] for hit in hits]
         return found
 
     def close(self) -> None:
         """Delete the index."""
-        self._index.close()
+        self.index.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
