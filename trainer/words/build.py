@@ -7,7 +7,6 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-import polars as pl
 import torch
 from safetensors.torch import save_file
 

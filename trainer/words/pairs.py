@@ -22,6 +22,8 @@ MAX_ENGLISH, MAX_PER_LANGUAGE = 50_000, 42_000
 """Different English texts, and texts of each other language that dictionaries give."""
 LANGUAGES = ("en", "de", "fr", "es", "zh_CN", "zh_TW")
 """Languages with a dictionary; the catalog's texts in them count ``CATALOG_WEIGHT``."""
+CATALOG = "catalog"
+"""Source of the texts of the home-goods set."""
 CATALOG_WEIGHT, PRODUCT_WEIGHT, WEIGHT = 4.0, 2.0, 1.0
 """How much a text counts: the catalog's own, names of products, all others (our decision)."""
 
@@ -52,7 +54,7 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
         for translation in book.translations(sources)
         if (rank := domain.rank(translation.english)) is not None
     ]
-    pairs = [Pair(t.text, t.lang, t.english, "catalog", _catalog_weight(t.lang)) for t in catalog]
+    pairs = [Pair(t.text, t.lang, t.english, CATALOG, _catalog_weight(t.lang)) for t in catalog]
     pairs += _english(words, {t.english: rank for t, _, rank in translated}, {pair.english for pair in pairs})
     admitted = {pair.english for pair in pairs}
     pairs += _foreign([entry for entry in translated if entry[0].english in admitted])

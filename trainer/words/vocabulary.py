@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import polars as pl
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from trainer.words.pairs import CATALOG
+
 UNKNOWN = "<unk>"
 BYTES = [f"<0x{value:02X}>" for value in range(256)]
 BYTE_SCORE = -20.0
 """Log-probability of a byte; it does not matter, as bytes stand only for what no piece spells."""
+MIN_OCCURRENCES = 5
+"""Characters in fewer texts are spelled in bytes; of the dictionaries' 8,000 Chinese characters half are so rare."""
 SPACE = "▁"
 
 
@@ -19,7 +24,7 @@ def train_tokenizer(pairs: pl.DataFrame, pieces: int) -> Tokenizer:
     """A tokenizer with ``pieces`` pieces, bytes included, learned of column ``text`` by column ``weight``.
 
     Text is normalised (NFKC, lower case, single spaces) and split at spaces, punctuation and digits. Every character
-    of the texts is a piece of its own; bytes spell the others.
+    of the texts is a piece of its own, rare ones of the dictionaries aside; bytes spell all others.
     """
     tokenizer = _tokenizer(models.Unigram())
     trainer = trainers.UnigramTrainer(
@@ -55,6 +60,9 @@ def _tokenizer(model: models.Model) -> Tokenizer:
 
 
 def _weighted(pairs: pl.DataFrame) -> Iterator[str]:
-    for text, weight in pairs.select("text", "weight").iter_rows():
-        for _ in range(round(weight)):
-            yield text
+    """Texts as often as they weigh, without dictionary entries that hold a rare character."""
+    occurrences = Counter(character for text in pairs["text"] for character in set(text))
+    for text, weight, source in pairs.select("text", "weight", "source").iter_rows():
+        if source == CATALOG or all(occurrences[character] >= MIN_OCCURRENCES for character in text):
+            for _ in range(round(weight)):
+                yield text
