@@ -45,6 +45,6 @@ def _card(hit: Hit) -> str:
         f"{picture(product)}"
         f'<span class="card-text"><span class="card-title">{text(title_of(product))}</span>'
         f'{price(product)}<span class="card-foot"><span class="card-category">{text(category)}</span>'
-        f'<span class="match" title="Cosine similarity {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
+        f'<span class="match" title="Score {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
         f"</span></span></a></li>"
     )
