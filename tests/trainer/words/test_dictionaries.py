@@ -5,7 +5,9 @@ import pickle
 
 import pytest
 
-from tests.trainer.words.conftest import CHINESE, ENGLISH, FRENCH, GERMAN
+from app.errors import ModelError
+from tests.trainer.words.conftest import CHINESE, ENGLISH, FRENCH, GERMAN, write_deb
+from trainer.words import dictionaries
 from trainer.words.dictionaries import chinese, freedict, german, is_plain, tidy
 
 
@@ -80,3 +82,14 @@ def test_marks_and_articles_are_stripped(raw, clean):
 @pytest.mark.parametrize("text", ["", "give sb. a chair", "jdm. etwas", "a/b", "für)", "one two three four five", "3p"])
 def test_placeholders_and_long_texts_are_no_words(text):
     assert not is_plain(text)
+
+
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"chaise")[:-4], gzip.compress(bytes(2048)), b"\x1f\x8b"]
+)
+def test_a_damaged_or_boundless_dictionary_is_refused_with_its_download(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(dictionaries, "MAX_BYTES", 1024)
+    book = next(book for book in dictionaries.DICTIONARIES if "fra-eng" in book.package.name)
+    write_deb(tmp_path, book.package.name, {book.member: content})
+    with pytest.raises(ModelError, match=r"fra-eng\.dict\.dz in .* cannot be read .*: apt-get download dict-"):
+        book.translations(tmp_path)
