@@ -19,10 +19,11 @@ class MoonConfig:
     (paper); a number keeps one shared FFN and gives each expert a low-rank update (our decision, for 3B backbones).
     ``renormalise=False`` is the paper's literal form, in which the weights of inactive experts are lost.
     ``pooling`` is ``mean`` over visual and text content (our reading), ``mean_all`` over every token (paper, literal),
-    ``last``, or ``segments``: the mean of each segment, joined by learned weights, so that four words of title are not
-    drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path from the LLM's input
-    embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise bury what the vision
-    tower knew). ``box_head`` adds the learned core product detector (our decision).
+    ``last``, or ``segments``: the mean of each segment at unit length, joined by learned weights, so that four words
+    of title are not drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path
+    from the LLM's input embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise
+    bury what the vision tower knew), ``statistics`` lets it take pictures from statistics of the tower's stages.
+    ``box_head`` adds the learned core product detector (our decision).
     """
 
     experts: int = 4
@@ -34,6 +35,7 @@ class MoonConfig:
     pooling: Literal["mean", "mean_all", "last", "segments"] = "mean"
     attention: Literal["causal", "bidirectional"] = "causal"
     skip: bool = False
+    statistics: bool = False
     box_head: bool = False
 
     def __post_init__(self) -> None:
@@ -41,6 +43,9 @@ class MoonConfig:
             raise ValueError(f"experts={self.experts}: at least 3 are needed, two of them are reserved")
         if not 1 <= self.top_k <= self.experts - 2:
             raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
+
+        if self.statistics and not self.skip:
+            raise ValueError("statistics=True needs skip=True: it is the skip path that takes them")
 
     @classmethod
     def of(cls, config: Any) -> MoonConfig:

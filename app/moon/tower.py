@@ -2,12 +2,14 @@
 
 Our decision (the paper's tower is private): 4.8 M parameters, no attention, fast on a CPU. Architecture of
 EfficientNet-Lite2 (Tan & Le 2019; Lite variant without squeeze-excitation and with ReLU6): TensorFlow "same" padding,
-BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``grid`` visual tokens.
+BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``grid`` visual tokens. Beside them the
+tower gives statistics of its later stages: the last map knows what a thing is, the earlier ones its colour and texture.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -27,6 +29,9 @@ STAGES = (
     (5, 2, 6, 208, 5),
     (3, 1, 6, 352, 1),
 )
+
+LOOKED_AT = STAGES[3:]
+"""Stages whose maps the statistics describe, beside the head's."""
 
 
 class EfficientNetLiteConfig(PretrainedConfig):
@@ -74,6 +79,13 @@ class InvertedResidual(nn.Module):
         return x + self.layers(x) if self.shortcut else self.layers(x)
 
 
+@dataclass
+class TowerOutput(BaseModelOutputWithPooling):
+    """``statistics`` (batch, ``statistics_size``): mean and deviation of every channel of the looked-at maps."""
+
+    statistics: Tensor | None = None
+
+
 class EfficientNetLiteModel(PreTrainedModel):
     """Pixels (batch, 3, image_size, image_size), normalised with mean and std 0.5, to a map of visual tokens."""
 
@@ -89,6 +101,8 @@ class EfficientNetLiteModel(PreTrainedModel):
                 blocks.append(InvertedResidual(channels, outputs, kernel, 1 if repeat else stride, expansion))
                 channels = outputs
         self.blocks = nn.Sequential(*blocks)
+        ends = list(accumulate(repeats for *_, repeats in STAGES))
+        self._looked_at = {end - 1 for end in ends[-len(LOOKED_AT) :]}
         self.head = nn.Sequential(
             nn.Conv2d(channels, config.hidden_size, 1, bias=False),
             nn.BatchNorm2d(config.hidden_size, eps=1e-3),
@@ -97,16 +111,30 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.post_init()
         self.eval()
 
-    def features(self, pixel_values: Tensor) -> Tensor:
-        """The unpooled feature map, shape (batch, hidden_size, height / 32, width / 32)."""
-        pixels = pixel_values.to(self.dtype, memory_format=torch.channels_last)
-        return self.head(self.blocks(self.stem(pixels)))
+    @property
+    def statistics_size(self) -> int:
+        return 2 * (sum(outputs for *_, outputs, _ in LOOKED_AT) + self.config.hidden_size)
 
-    def forward(self, pixel_values: Tensor, **kwargs) -> BaseModelOutputWithPooling:
+    def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """The unpooled feature map (batch, hidden_size, height / 32, width / 32) and the statistics."""
+        maps = self.stem(pixel_values.to(self.dtype, memory_format=torch.channels_last))
+        seen: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            maps = block(maps)
+            if number in self._looked_at:
+                seen.append(_statistics(maps))
+        maps = self.head(maps)
+        return maps, torch.cat([*seen, _statistics(maps)], dim=1)
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """The unpooled feature map alone."""
+        return self.look(pixel_values)[0]
+
+    def forward(self, pixel_values: Tensor, **kwargs) -> TowerOutput:
         """``last_hidden_state`` of shape (batch, hidden_size, grid, grid), ``pooler_output`` its mean over the map."""
-        features = self.features(pixel_values)
+        features, statistics = self.look(pixel_values)
         grid = functional.adaptive_avg_pool2d(features, self.config.grid)
-        return BaseModelOutputWithPooling(last_hidden_state=grid, pooler_output=features.mean(dim=(2, 3)))
+        return TowerOutput(last_hidden_state=grid, pooler_output=features.mean(dim=(2, 3)), statistics=statistics)
 
     def fold(self) -> None:
         """Fold every BatchNorm into its convolution and lay weights out channels-last: the same function, faster.
@@ -123,6 +151,12 @@ class EfficientNetLiteModel(PreTrainedModel):
     def train(self, mode: bool = True) -> EfficientNetLiteModel:
         """Stays in evaluation mode: BatchNorm statistics would drift even with frozen weights."""
         return super().train(False)
+
+
+def _statistics(maps: Tensor) -> Tensor:
+    """Means and deviations of channels: (batch, channels, height, width) to (batch, 2 x channels)."""
+    variance, mean = torch.var_mean(maps, dim=(2, 3))
+    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)
 
 
 AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)

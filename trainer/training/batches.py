@@ -21,7 +21,7 @@ from app.errors import BadInputError, CatalogError
 from app.moon.prompt import model_input
 from app.moon.transformer import MoonTransformer
 from trainer.data.views import View
-from trainer.training.features import Read, TowerMaps
+from trainer.training.features import MapTower, Read, TowerMaps
 from trainer.training.triplets import Input, Triplet, TripletSource
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ class PixelEncoding:
 
 
 class MapEncoding:
-    """Kept feature maps take the place of pixels; the model's tower must be a :class:`MapTower` meanwhile."""
+    """Kept feature maps take the place of pixels; ``tower`` must stand in the model's tower's place meanwhile."""
 
-    def __init__(self, module: MoonTransformer, maps: TowerMaps) -> None:
-        self._words, self._maps = module.words, maps
+    def __init__(self, module: MoonTransformer, maps: TowerMaps, tower: MapTower) -> None:
+        self._words, self._maps, self._tower = module.words, maps, tower
         self._harmless = module.harmless
         self._image = module.processor.image_token * module.model.config.image_seq_length
 
@@ -71,7 +71,7 @@ class MapEncoding:
         if not views:
             return []
         maps = self._maps([view for view, _ in views])
-        return [own.flip(2) if mirror else own for own, (_, mirror) in zip(maps, views, strict=True)]
+        return [self._tower.mirrored(own) if mirror else own for own, (_, mirror) in zip(maps, views, strict=True)]
 
     def features(self, texts: Sequence[str], pictures: Sequence[Sequence[Tensor]]) -> dict[str, Any]:
         prompts = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +24,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from app.errors import BadInputError
-from app.moon.tower import EfficientNetLiteModel
+from app.moon.tower import EfficientNetLiteModel, TowerOutput
 from trainer.data.views import View
 
 logger = logging.getLogger(__name__)
@@ -36,19 +36,23 @@ SHARD_VIEWS = 1024
 PICTURES = 4
 """Pictures per call of the tower: more cost a CPU more time for fresh memory than they save."""
 
+LAYOUT = 2
+"""Raised whenever something else is kept of a view."""
+
 Read = Callable[[str], Image]
 
 
 class TowerMaps:
     """Feature maps of views, float16 in memory and in shards of safetensors below ``cache``.
 
-    ``grid`` pools the maps to the visual tokens that the tower hands on; None keeps them as they are.
+    ``grid`` pools the maps to the visual tokens that the tower hands on, and each is followed by the tower's
+    statistics, all in one row (see :class:`MapTower`); None keeps the maps as they are, alone.
     """
 
     def __init__(self, tower: EfficientNetLiteModel, read: Read, cache: Path, grid: int | None) -> None:
         self._tower, self._read, self._grid = tower, read, grid
         weights = torch.cat([p.detach().flatten()[:64].float().cpu() for p in tower.parameters()])
-        key = hashlib.blake2b(weights.numpy().tobytes() + str(grid).encode(), digest_size=8).hexdigest()
+        key = hashlib.blake2b(weights.numpy().tobytes() + f"{LAYOUT}:{grid}".encode(), digest_size=8).hexdigest()
         self._folder = cache / f"tower-{key}"
         self._maps: dict[str, Tensor] = {}
         self._new: list[str] = []
@@ -62,7 +66,7 @@ class TowerMaps:
                 shard.unlink(missing_ok=True)
 
     def __call__(self, views: Sequence[View]) -> Tensor:
-        """Maps of these views in this order, float32 (views, channels, height, width).
+        """Maps of these views in this order, float32, (views, channels, height, width) or with a grid rows of numbers.
 
         Raises BadInputError for a picture that cannot be read.
         """
@@ -93,10 +97,9 @@ class TowerMaps:
         self.save()
         return reasons
 
-    def means(self, views: Sequence[View]) -> Tensor:
-        """Mean over each map, float32 (views, channels), of the views that could be computed."""
-        known = [self._maps[name].float().mean(dim=(1, 2)) for view in views if (name := _name(view)) in self._maps]
-        return torch.stack(known)
+    def known(self, views: Sequence[View]) -> Tensor:
+        """What is kept of those of the views that could be computed, float32."""
+        return torch.stack([self._maps[name] for view in views if (name := _name(view)) in self._maps]).float()
 
     def save(self) -> None:
         """Write the views that are new since the last time as one more shard."""
@@ -117,18 +120,33 @@ class TowerMaps:
             pixels = list(pool.map(lambda view: _pixels(view.of(self._read(view.location)), size), views))
         for start in range(0, len(pixels), PICTURES):
             batch = torch.stack(pixels[start : start + PICTURES]).to(memory_format=torch.channels_last)
-            maps = tower.features(batch)
+            maps, statistics = tower.look(batch)
             if self._grid is not None:
-                maps = functional.adaptive_avg_pool2d(maps, self._grid)
+                maps = torch.cat([functional.adaptive_avg_pool2d(maps, self._grid).flatten(1), statistics], dim=1)
             yield from maps.half().contiguous().clone()
 
 
 class MapTower(nn.Module):
     """Takes the vision tower's place while it is frozen and is handed the tower's output instead of pixels."""
 
-    def forward(self, maps: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Pooled maps (pictures, channels, grid, grid) come back as ``last_hidden_state``."""
-        return BaseModelOutputWithPooling(last_hidden_state=maps)
+    def __init__(self, tower: EfficientNetLiteModel) -> None:
+        super().__init__()
+        self._shape = (tower.config.hidden_size, tower.config.grid, tower.config.grid)
+
+    def forward(self, kept: Tensor, **kwargs: Any) -> TowerOutput:
+        """Rows of :class:`TowerMaps` (pictures, numbers) come back as ``last_hidden_state`` and ``statistics``."""
+        maps, statistics = self.split(kept)
+        return TowerOutput(last_hidden_state=maps, statistics=statistics)
+
+    def split(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows to pooled maps (pictures, channels, grid, grid) and statistics (pictures, statistics_size)."""
+        size = math.prod(self._shape)
+        return kept[:, :size].unflatten(1, self._shape), kept[:, size:]
+
+    def mirrored(self, kept: Tensor) -> Tensor:
+        """One row as if the picture had been mirrored; its statistics stay."""
+        size = math.prod(self._shape)
+        return torch.cat([kept[:size].view(self._shape).flip(2).flatten(), kept[size:]])
 
 
 def _name(view: View) -> str:

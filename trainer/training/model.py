@@ -27,11 +27,13 @@ LORA_TARGETS = (
     r"(self_attn\.[qkvo]_proj|mlp\.(shared\.)?(gate|up|down)_proj)"
 )
 """Attention and FFN of the decoder (our decision); low-rank experts stand beside the updates of their shared FFN."""
-MOON_PARTS = r"\.(mlp\.(router|gate\.[ab]|up\.[ab]|down\.[ab]|experts)\b|moon_skip\.(linear|gate)|moon_segment_weights)"
+MOON_PARTS = (
+    r"\.(mlp\.(router|gate\.[ab]|up\.[ab]|down\.[ab]|experts)\b|moon_skip\.(linear|gate|pictures)|moon_segment_weights)"
+)
 """Parameters that MOON adds; they are trained in full also beside LoRA."""
 TOWERS = r"(^|\.)(vision_tower|visual|vision_model)\.(?!(deepstack_)?merger)"
 """Vision towers; Qwen keeps its projector inside."""
-APART = r"\.(moon_skip\.(centre|spread)|moon_box_head)\b"
+APART = r"\.(moon_skip\.(pictures\.)?(centre|spread)|moon_box_head)\b"
 """What the contrastive loss does not train: it is measured, or trained by itself."""
 
 

@@ -47,12 +47,17 @@ class Preset:
     about: str = ""
 
 
+STARTER = MoonConfig(
+    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+)
 _LARGE = MoonConfig(expert_rank=16, moe_layers="upper_half_alternate")
 
 PRESETS: dict[str, Preset] = {
     "starter": Preset(
         base=None,
-        moon=MoonConfig(expert_rank=16, attention="bidirectional", pooling="segments", skip=True, box_head=True),
+        moon=MoonConfig(
+            expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+        ),
         stages=(Stage("boxes", 500, 64, 1e-3), Stage("skip", 600, 96, 6e-4), Stage("all", 160, 32, 2e-4)),
         lora_rank=0,
         rates={r"moon_skip\.gate": 10.0, r"embed_tokens": 0.1, r"self_attn|norm": 0.5, r"log_temperature": 10.0},

@@ -22,16 +22,16 @@ from trainer.training.presets import Stage
 from trainer.training.stages import FINAL, Workshop
 from trainer.training.trainer import save_safely
 from trainer.training.triplets import TripletSource
-from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm
+from trainer.training.warmup import align_pictures, align_projector, gate_is_closed, standardise_llm
 
 logger = logging.getLogger(__name__)
 
 MAX_VIEWS = 60_000
-"""Feature maps of more views than this are not kept: 41 KB each."""
+"""Feature maps of more views than this are not kept: 49 KB each."""
 CUTS = 2 + 2 * VARIANTS
 MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
 """Triplets whose positives show what the LLM's output looks like."""
-ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
+ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2", "moon_skip.pictures")
 BOX_IOU = "dev_iou"
 MEASURED = ("moon_skip.centre", "moon_skip.spread")
 
@@ -54,9 +54,12 @@ class Starter:
         self._model = bare(module)
         self._tower = self._model.vision_tower
         self.tokens = TowerMaps(self._tower, read, cache, module.model.config.vision_config.grid)
-        self.encoding = MapEncoding(module, self.tokens)
         self.box_iou: float | None = None
-        self._model.vision_tower = MapTower()
+        self.stand_in = MapTower(self._tower)
+        self.encoding = MapEncoding(module, self.tokens, self.stand_in)
+        self._model.vision_tower = self.stand_in
+        if module.moon.statistics:
+            module.watch(self.stand_in)
 
     def give_back(self) -> None:
         """Put the tower back into the model, and keep the features that are new."""
@@ -98,7 +101,9 @@ class Starter:
         if stage.name == "skip":
             pictures = [View(p.location) for row in shop.source.items for p in shop.source.corpus.item(row).pictures]
             if len(self.tokens.fill(pictures)) < len(pictures):
-                align_projector(self._module, self.tokens.means(pictures))
+                maps, statistics = self.stand_in.split(self.tokens.known(pictures))
+                align_projector(self._module, maps.mean(dim=(2, 3)))
+                align_pictures(self._module, statistics)
         else:
             collate = TripletCollator(source=shop.source, encoding=self.encoding, broken=shop.broken)
             firsts = range(0, MEASURED_TRIPLETS, MEASURED_AT_ONCE)

@@ -48,6 +48,27 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
     projector.linear_2.bias.zero_()
 
 
+@torch.no_grad()
+def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
+    """Start the skip path's pictures as principal components of their statistics, as long as the words beside them.
+
+    ``statistics`` (pictures, channels) are the tower's of the training pictures. A model without them stays as it is.
+    """
+    path = module.model.moon_skip.pictures
+    if path is None:
+        return
+    path.centre.copy_(statistics.mean(dim=0))
+    path.spread.copy_(statistics.std(dim=0).clamp(min=1e-3))
+    standard = (statistics - path.centre) / path.spread
+    width = path.linear.out_features
+    rank = min(width, *standard.shape)
+    _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
+    flat = nn.functional.pad(components / deviations.sqrt(), (0, width - rank)).T
+    typical = (standard @ flat.T).norm(dim=1).mean()
+    words = module.model.get_input_embeddings().weight.norm(dim=1).mean()
+    path.linear.weight.copy_(flat * words / typical)
+
+
 class _PassThrough(nn.Module):
     """Stands in for the decoder and hands its input on."""
 

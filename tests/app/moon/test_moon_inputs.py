@@ -13,6 +13,7 @@ from tiny_models import SPECIAL, picture, stir, upcycle
 from app.moon.load import moon_model
 from app.moon.prompt import label_text, model_input, product_text, query_text
 from app.moon.segments import MARKERS, clean, mark, reserved_tokens, without
+from app.moon.skip import SegmentWeights
 from app.moon.transformer import MoonTransformer
 from app.schema import Product
 
@@ -74,14 +75,22 @@ def test_mean_pooling_counts_content_and_leaves_the_template_out(fast_base: Path
     assert dropped == "<|im_start|>" + "".join(MARKERS) + "<|im_end|>"
 
 
-def test_segment_pooling_weighs_a_short_title_like_a_long_one(fast_base: Path):
-    module = upcycle(fast_base, pooling="segments")
-    batch = module.tokens([model_input([picture(1)], query_text(words)) for words in ("oak", "oak table " * 20)])
-    weights = module.token_weights(batch)
-    title = module.markers.inside(batch["input_ids"], 0)
-    share = (weights * title).sum(1) / weights.sum(1)
-    torch.testing.assert_close(share, torch.tensor([1 / 3, 1 / 3]))
-    torch.testing.assert_close(weights.sum(1), (title.sum(1) + 4).float())
+def test_segment_pooling_sums_unit_vectors_of_segments_however_long_they_are():
+    tokens, parts = torch.randn(2, 7, 5), torch.zeros(2, 7, 4, dtype=torch.bool)
+    parts[0, :4, 0] = parts[0, 4, 1] = True
+    parts[1, 1, 0] = parts[1, 2:6, 1] = True
+    weights = SegmentWeights()
+    pooled = (weights(tokens, parts) * parts.any(-1, keepdim=True)).sum(1) / parts.any(-1).sum(1, keepdim=True)
+    places = [(0, slice(0, 4)), (0, slice(4, 5)), (1, slice(1, 2)), (1, slice(2, 6))]
+    units = [torch.nn.functional.normalize(tokens[row, chosen].mean(0), dim=0) for row, chosen in places]
+    picture, title = weights.log_weights.exp()[:2]
+    expected = torch.stack([picture * units[0] + title * units[1], picture * units[2] + title * units[3]])
+    torch.testing.assert_close(pooled, expected)
+
+
+def test_segment_pooling_leaves_a_row_without_content_as_it_is():
+    tokens = torch.randn(1, 3, 5)
+    assert torch.equal(SegmentWeights()(tokens, torch.zeros(1, 3, 4, dtype=torch.bool)), tokens)
 
 
 def test_a_long_title_keeps_every_picture_token(base: Path):

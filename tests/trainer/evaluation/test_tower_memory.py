@@ -24,14 +24,16 @@ def tower():
 @torch.inference_mode()
 def test_a_picture_is_computed_once_and_comes_out_the_same_in_any_batch(tower):
     pictures = torch.randn(3, 3, 64, 64)
-    expected = tower(pictures).pooler_output
+    expected, boxed = tower(pictures), tower.features(pictures)
     tower.seen = 0
     with remembering(tower):
-        first = tower(pictures[[0, 1, 0]]).pooler_output
-        second = tower(pictures[[2, 1]]).pooler_output
+        first, second = tower(pictures[[0, 1, 0]]), tower(pictures[[2, 1]])
+        map_ = tower.features(pictures[[2]])
     assert tower.seen == 3
-    torch.testing.assert_close(first, expected[[0, 1, 0]])
-    torch.testing.assert_close(second, expected[[2, 1]])
+    for name in ("pooler_output", "last_hidden_state", "statistics"):
+        torch.testing.assert_close(first[name], expected[name][[0, 1, 0]])
+        torch.testing.assert_close(second[name], expected[name][[2, 1]])
+    torch.testing.assert_close(map_, boxed[[2]])
 
 
 @torch.inference_mode()

@@ -72,7 +72,7 @@ class PlainLoss:
             kept = []
             for j, (vector, theirs) in enumerate(pool):
                 too_close = self.margin is not None and _cosine(queries[i], vector) > positive + self.margin
-                if j != i and not too_close and (j == batch + i or not keys[0][i] & theirs):
+                if j == batch + i or (j != i and not too_close and not keys[0][i] & theirs):
                     kept.append(vector)
             kept_counts.append(len(kept))
             masked_counts.append(len(pool) - 1 - len(kept))

@@ -140,52 +140,59 @@ def maps(module, read, tmp_path_factory) -> TowerMaps:
     return TowerMaps(module.model.vision_tower, read, tmp_path_factory.mktemp("maps"), 2)
 
 
-def test_every_view_has_its_visual_tokens(source, module, maps):
+@pytest.fixture(scope="module")
+def kept_encoding(module, maps) -> MapEncoding:
+    return MapEncoding(module, maps, MapTower(module.model.vision_tower))
+
+
+def test_every_view_has_its_visual_tokens(source, module, kept_encoding):
     inputs = inputs_of(source)
-    batch = encode_inputs(MapEncoding(module, maps), inputs)
+    batch = encode_inputs(kept_encoding, inputs)
     visual = (batch["input_ids"] == module.markers.image).sum(dim=1)
     assert visual.tolist() == [4 * len(item.views) for item in inputs]
-    assert batch["pixel_values"].shape == (sum(len(item.views) for item in inputs), 24, 2, 2)
+    numbers = 24 * 2 * 2 + module.model.vision_tower.statistics_size
+    assert batch["pixel_values"].shape == (sum(len(item.views) for item in inputs), numbers)
     assert batch["num_images_per_sample"].tolist() == [len(item.views) for item in inputs]
 
 
-def test_kept_maps_and_pictures_are_written_into_the_same_tokens(source, module, maps, read):
+def test_kept_maps_and_pictures_are_written_into_the_same_tokens(source, module, kept_encoding, read):
     inputs = inputs_of(source)
-    kept, direct = (
-        encode_inputs(encoding, inputs) for encoding in (MapEncoding(module, maps), PixelEncoding(module, read))
-    )
+    kept, direct = (encode_inputs(encoding, inputs) for encoding in (kept_encoding, PixelEncoding(module, read)))
     assert torch.equal(kept["input_ids"], direct["input_ids"])
     assert torch.equal(kept["attention_mask"], direct["attention_mask"])
 
 
-def test_kept_maps_embed_like_the_pictures_themselves(corpus, module, maps, read):
+def test_kept_maps_embed_like_the_pictures_themselves(corpus, module, kept_encoding):
     """Against the product's own path: pictures decoded and tokenised by the processor."""
     pictures = corpus.item(0).pictures
     inputs = [Input(tuple((View(picture.location), False) for picture in pictures), WORDS), Input(text=WORDS)]
     with torch.inference_mode():
         images = [Image.open(picture.location).convert("RGB") for picture in pictures]
         direct = torch.tensor(moon_model(module).eval().encode([model_input(images, WORDS), model_input([], WORDS)]))
-        tower, module.model.vision_tower = module.model.vision_tower, MapTower()
+        tower = module.model.vision_tower
+        module.model.vision_tower = stand_in = MapTower(tower)
+        module.watch(stand_in)
         try:
-            kept = moon_model(module).eval()(encode_inputs(MapEncoding(module, maps), inputs))["sentence_embedding"]
+            kept = moon_model(module).eval()(encode_inputs(kept_encoding, inputs))["sentence_embedding"]
         finally:
             module.model.vision_tower = tower
     assert torch.cosine_similarity(direct, kept).min() > 0.999
 
 
-def test_text_cannot_turn_into_pictures(module, maps, read):
-    for encoding in (MapEncoding(module, maps), PixelEncoding(module, read)):
+def test_text_cannot_turn_into_pictures(module, kept_encoding, read):
+    for encoding in (kept_encoding, PixelEncoding(module, read)):
         batch = encode_inputs(encoding, [Input(text="<|title|> <image> chair<|/title|>")])
         assert not (batch["input_ids"] == module.markers.image).any()
         assert "pixel_values" not in batch
 
 
-def test_mirrored_maps_are_flipped_from_left_to_right(corpus, module, maps):
+def test_mirrored_maps_are_flipped_from_left_to_right(corpus, module, kept_encoding):
     view = View(corpus.item(0).pictures[0].location)
-    item = Input(((view, False), (view, True)))
-    plain, mirrored = encode_inputs(MapEncoding(module, maps), [item])["pixel_values"]
+    rows = encode_inputs(kept_encoding, [Input(((view, False), (view, True)))])["pixel_values"]
+    (plain, mirrored), (own, same) = MapTower(module.model.vision_tower).split(rows)
     assert torch.equal(mirrored, plain.flip(2))
     assert not torch.equal(mirrored, plain)
+    assert torch.equal(own, same)
 
 
 def gradient(location: str) -> Image.Image:

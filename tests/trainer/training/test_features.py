@@ -43,7 +43,7 @@ def test_maps_come_in_the_asked_order_and_are_computed_once(tower, tmp_path):
     read = Reader()
     maps = TowerMaps(tower, read, tmp_path, grid=2)
     found = maps(VIEWS)
-    assert found.shape == (4, 24, 2, 2)
+    assert found.shape == (4, 24 * 2 * 2 + tower.statistics_size)
     assert found.dtype == torch.float32
     assert torch.equal(maps(VIEWS[::-1]), found.flip(0))
     assert read.read == {"red.png": 2, "blue.png": 1, "grey.png": 1}
@@ -54,7 +54,8 @@ def test_maps_are_the_towers_output_for_the_picture(tower, tmp_path):
     read = Reader()
     pixels = torch.stack([features._pixels(view.of(read(view.location)), 64) for view in VIEWS])
     with torch.inference_mode():
-        expected = tower(pixels).last_hidden_state
+        output = tower(pixels)
+    expected = torch.cat([output.last_hidden_state.flatten(1), output.statistics], dim=1)
     torch.testing.assert_close(TowerMaps(tower, read, tmp_path, grid=2)(VIEWS), expected, atol=2e-3, rtol=2e-3)
 
 
@@ -62,7 +63,7 @@ def test_without_a_grid_maps_are_as_fine_as_the_tower_sees(tower, tmp_path):
     runs = [TowerMaps(tower, Reader(), tmp_path, grid) for grid in (None, 1)]
     fine, pooled = (maps(VIEWS) for maps in runs)
     assert fine.shape == (4, 24, 2, 2)
-    torch.testing.assert_close(fine.mean(dim=(2, 3), keepdim=True), pooled, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(fine.mean(dim=(2, 3)), pooled[:, :24], atol=2e-3, rtol=2e-3)
     for maps in runs:
         maps.save()
     assert len(list(tmp_path.iterdir())) == 2
@@ -134,12 +135,12 @@ def test_a_broken_picture_is_told_and_costs_the_others_nothing(tower, tmp_path):
         maps([VIEWS[0], View("gone.png")])
     views = [*VIEWS, View("gone.png")]
     assert maps.fill(views) == ["gone.png: no picture"]
-    assert torch.allclose(maps.means(views), maps(VIEWS).mean(dim=(2, 3)), atol=1e-3)
+    assert torch.equal(maps.known(views), maps(VIEWS))
 
 
 def test_maps_may_be_trained_on(tower, tmp_path):
     """Tensors of inference mode could not be saved for a backward pass."""
-    layer = nn.Conv2d(24, 1, 1)
+    layer = nn.LazyLinear(1)
     layer(TowerMaps(tower, Reader(), tmp_path, grid=2)(VIEWS)).sum().backward()
     assert layer.weight.grad.abs().sum() > 0
 
@@ -152,6 +153,19 @@ def test_the_tower_is_in_evaluation_mode_whatever_mode_it_is_in(tower, tmp_path)
     assert all(torch.equal(value, statistics[name]) for name, value in tower.named_buffers())
 
 
-def test_a_map_tower_hands_maps_on():
-    maps = torch.rand(2, 24, 2, 2)
-    assert MapTower()(maps, output_hidden_states=True).last_hidden_state is maps
+def test_a_map_tower_hands_on_what_was_kept(tower, tmp_path):
+    kept = TowerMaps(tower, Reader(), tmp_path, grid=2)(VIEWS)
+    output = MapTower(tower)(kept, output_hidden_states=True)
+    assert output.last_hidden_state.shape == (len(VIEWS), 24, 2, 2)
+    assert output.statistics.shape == (len(VIEWS), tower.statistics_size)
+    whole = TowerMaps(tower, Reader(), tmp_path, grid=None)(VIEWS)
+    assert torch.allclose(output.statistics[:, -48:-24], whole.mean(dim=(2, 3)), atol=5e-3)
+
+
+def test_a_mirrored_row_has_its_map_flipped_and_its_statistics_kept(tower, tmp_path):
+    kept = TowerMaps(tower, Reader(), tmp_path, grid=2)(VIEWS)
+    stand_in = MapTower(tower)
+    maps, statistics = stand_in.split(kept)
+    flipped, same = stand_in.split(stand_in.mirrored(kept[0])[None])
+    assert torch.equal(flipped[0], maps[0].flip(2))
+    assert torch.equal(same[0], statistics[0])

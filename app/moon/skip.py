@@ -1,0 +1,96 @@
+"""The way around the LLM, and what each part of an input counts (our decisions, for small LLMs)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+VISUAL, TITLE = 0, 1
+"""Places among :meth:`app.moon.segments.Markers.parts`."""
+
+
+class Skip(nn.Module):
+    """A path around the LLM: ``path + gate * standardised LLM output`` (our decision).
+
+    The path of a token is ``linear(input embedding)``; where the tower gives statistics, that of a picture's tokens is
+    what :class:`PicturePath` makes of them. It starts as the identity with the gate closed. Pooled, it is a bag of
+    words and pictures, which keeps what the vision tower and the words knew while a small LLM learns what to add. The
+    output is standardised per channel by ``centre`` and ``spread``, which a trainer measures: raw, a few huge channels
+    that all tokens share drown the rest.
+    """
+
+    def __init__(self, width: int, statistics: int = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width, bias=False)
+        self.gate = nn.Parameter(torch.zeros(width))
+        self.centre = nn.Parameter(torch.zeros(width), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
+        self.pictures = PicturePath(statistics, width) if statistics else None
+        nn.init.eye_(self.linear.weight)
+
+    def forward(self, embedded: Tensor, output: Tensor, parts: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """The LLM's input embeddings and its output, both (batch, tokens, width), to the same shape.
+
+        ``parts`` (batch, tokens, 4) are those of :meth:`~app.moon.segments.Markers.parts`, ``statistics``
+        (pictures, channels) those of the batch's pictures in their order.
+        """
+        path = self.linear(embedded)
+        if self.pictures is not None and statistics is not None:
+            path = self._with_pictures(path, parts, statistics)
+        return path + self.gate * (output - self.centre) / self.spread
+
+    def _with_pictures(self, path: Tensor, parts: Tensor, statistics: Tensor) -> Tensor:
+        visual, title = parts[..., VISUAL], parts[..., TITLE, None].to(path.dtype)
+        words = (path * title).sum(dim=1) / title.sum(dim=1).clamp(min=1)
+        rows = visual.nonzero()[:, 0]
+        per_picture = len(rows) // len(statistics)
+        seen = self.pictures(statistics, words[rows[::per_picture]])  # type: ignore[misc]
+        return path.masked_scatter(visual.unsqueeze(-1), seen.to(path.dtype).repeat_interleave(per_picture, dim=0))
+
+
+class PicturePath(nn.Module):
+    """From a tower's statistics of a picture to its part of the vector, in the light of the words beside it.
+
+    The words scale its channels (as FiLM, Perez et al. 2018), so that "the same in blue" can take the photo's own
+    colour away before the word adds its own; without words nothing is scaled. ``centre`` and ``spread`` standardise
+    the statistics and are measured by a trainer.
+    """
+
+    def __init__(self, statistics: int, width: int) -> None:
+        super().__init__()
+        self.centre = nn.Parameter(torch.zeros(statistics), requires_grad=False)
+        self.spread = nn.Parameter(torch.ones(statistics), requires_grad=False)
+        self.linear = nn.Linear(statistics, width, bias=False)
+        self.words = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.words.weight)
+
+    def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
+        """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width)."""
+        seen = self.linear((statistics - self.centre) / self.spread)
+        return seen * (1 + self.words(words))
+
+
+class SegmentWeights(nn.Module):
+    """How much pictures, title, category and attributes count in the pooled vector, however long each is.
+
+    Each segment's mean is brought to unit length before the weights join them, so that a product's title answers a
+    query beside pictures as well as without: no part drowns another by the length of its vectors.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_weights = nn.Parameter(torch.tensor([1.0, 1.0, 0.6, 0.5]))
+
+    def forward(self, tokens: Tensor, parts: Tensor) -> Tensor:
+        """Vectors (batch, tokens, width) and :meth:`Markers.parts` (batch, tokens, 4) to vectors of the same shape.
+
+        The mean of a row's content tokens is the weighted sum of its segments' unit vectors; a row without content
+        stays as it is.
+        """
+        present = parts.to(tokens.dtype)
+        counts = present.sum(dim=1).clamp(min=1)
+        means = torch.einsum("btp,btw->bpw", present, tokens) / counts.unsqueeze(-1)
+        share = self.log_weights.exp() / (counts * means.norm(dim=-1).clamp(min=1e-6))
+        content = parts.any(dim=-1).sum(dim=1)
+        weights = torch.einsum("btp,bp->bt", present, share) * content.unsqueeze(-1)
+        return tokens * torch.where(content.unsqueeze(-1) > 0, weights, 1.0).unsqueeze(-1)
