@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-VISUAL, TITLE = 0, 1
-"""Places among :meth:`app.moon.segments.Markers.parts`."""
+VISUAL, TITLE, SEGMENTS = 0, 1, 4
+"""Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
+LABELLED_PICTURES = 2.5
+"""Logarithm of what pictures count at first beside a category or attributes; chosen on development queries."""
 
 
 class Skip(nn.Module):
@@ -74,12 +76,16 @@ class SegmentWeights(nn.Module):
     """How much pictures, title, category and attributes count in the pooled vector, however long each is.
 
     Each segment's mean is brought to unit length before the weights join them, so that a product's title answers a
-    query beside pictures as well as without: no part drowns another by the length of its vectors.
+    query beside pictures as well as without: no part drowns another by the length of its vectors. The weights depend on
+    which segments are there: pictures count more in a full product than beside the few words of a query.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_weights = nn.Parameter(torch.tensor([1.0, 1.0, 0.6, 0.5]))
+        labelled = torch.arange(2**SEGMENTS) >= 2 ** (TITLE + 1)
+        weights = torch.tensor([[1.0, 1.0, 0.5, 0.3]]).repeat(len(labelled), 1)
+        weights[labelled, VISUAL] = LABELLED_PICTURES
+        self.log_weights = nn.Parameter(weights)
 
     def forward(self, tokens: Tensor, parts: Tensor) -> Tensor:
         """Vectors (batch, tokens, width) and :meth:`Markers.parts` (batch, tokens, 4) to vectors of the same shape.
@@ -88,9 +94,10 @@ class SegmentWeights(nn.Module):
         stays as it is.
         """
         present = parts.to(tokens.dtype)
-        counts = present.sum(dim=1).clamp(min=1)
-        means = torch.einsum("btp,btw->bpw", present, tokens) / counts.unsqueeze(-1)
-        share = self.log_weights.exp() / (counts * means.norm(dim=-1).clamp(min=1e-6))
+        counts = present.sum(dim=1)
+        means = torch.einsum("btp,btw->bpw", present, tokens) / counts.clamp(min=1).unsqueeze(-1)
+        found = ((counts > 0) * 2 ** torch.arange(SEGMENTS, device=parts.device)).sum(dim=1)
+        share = self.log_weights.exp()[found] / (counts.clamp(min=1) * means.norm(dim=-1).clamp(min=1e-6))
         content = parts.any(dim=-1).sum(dim=1)
         weights = torch.einsum("btp,bp->bt", present, share) * content.unsqueeze(-1)
         return tokens * torch.where(content.unsqueeze(-1) > 0, weights, 1.0).unsqueeze(-1)

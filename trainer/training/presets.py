@@ -58,9 +58,14 @@ PRESETS: dict[str, Preset] = {
         moon=MoonConfig(
             expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
         ),
-        stages=(Stage("boxes", 500, 64, 1e-3), Stage("skip", 600, 96, 6e-4), Stage("all", 160, 32, 2e-4)),
+        stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 320, 192, 1e-3), Stage("all", 160, 32, 2e-4)),
         lora_rank=0,
-        rates={r"moon_skip\.gate": 10.0, r"embed_tokens": 0.1, r"self_attn|norm": 0.5, r"log_temperature": 10.0},
+        rates={
+            r"moon_skip\.gate": 10.0,
+            r"embed_tokens|moon_skip\.linear": 0.1,
+            r"self_attn|norm": 0.5,
+            r"log_temperature": 10.0,
+        },
         frozen=(SHARED_FFN, r"projector\.linear_1"),
         past_batches=0,
         augment=True,

@@ -28,7 +28,7 @@ from trainer.training.resume import last_checkpoint
 from trainer.training.trainer import MoonTrainer, load_safely, load_trained_parameters, save_safely
 from trainer.training.triplets import TripletSource
 from trainer.training.validation import DevRecall
-from trainer.training.warmup import NOT_IN_SKIP_STAGE, without_decoder
+from trainer.training.warmup import idle_in_skip_stage, without_decoder
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def run_stage(
 
 def select_trained(shop: Workshop, stage: Stage) -> None:
     """Let the stage's parameters require a gradient, and no others."""
-    left_out = [*shop.plan.preset.frozen, *(NOT_IN_SKIP_STAGE if stage.name == "skip" else ())]
+    left_out = [*shop.plan.preset.frozen, *(idle_in_skip_stage(shop.module) if stage.name == "skip" else ())]
     for name, parameter in shop.module.model.named_parameters():
         wanted = name in shop.trainable and not any(re.search(pattern, f".{name}") for pattern in left_out)
         parameter.requires_grad_(wanted)

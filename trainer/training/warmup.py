@@ -18,8 +18,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from app.moon.transformer import MoonTransformer
 from trainer.training.model import bare
 
-NOT_IN_SKIP_STAGE = (r"language_model\.(layers|norm)", r"moon_skip\.gate")
-"""What the skip path's own stage does not train."""
+
+def idle_in_skip_stage(module: MoonTransformer) -> tuple[str, ...]:
+    """Patterns of what the skip path's own stage does not train; statistics take the projector's place."""
+    idle = (r"language_model\.(layers|norm)", r"moon_skip\.gate")
+    return (*idle, "projector") if module.moon.statistics else idle
 
 
 def gate_is_closed(module: MoonTransformer) -> bool:
@@ -52,21 +55,24 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
     """Start the skip path's pictures as principal components of their statistics, as long as the words beside them.
 
-    ``statistics`` (pictures, channels) are the tower's of the training pictures. A model without them stays as it is.
+    They take the dimensions that words leave free, all where words leave none. ``statistics`` (pictures, channels) are
+    the tower's of the training pictures. A model without them stays as it is.
     """
-    path = module.model.moon_skip.pictures
+    skip = module.model.moon_skip
+    path = skip.pictures
     if path is None:
         return
     path.centre.copy_(statistics.mean(dim=0))
     path.spread.copy_(statistics.std(dim=0).clamp(min=1e-3))
     standard = (statistics - path.centre) / path.spread
-    width = path.linear.out_features
-    rank = min(width, *standard.shape)
+    free = ~skip.linear.weight.any(dim=1)
+    places = (free if free.any() else ~free).nonzero().squeeze(1)
+    rank = min(len(places), *standard.shape)
     _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
-    flat = nn.functional.pad(components / deviations.sqrt(), (0, width - rank)).T
-    typical = (standard @ flat.T).norm(dim=1).mean()
-    words = module.model.get_input_embeddings().weight.norm(dim=1).mean()
-    path.linear.weight.copy_(flat * words / typical)
+    flat = components / deviations.sqrt()
+    words = skip.linear(module.model.get_input_embeddings().weight).norm(dim=1).mean()
+    path.linear.weight.zero_()
+    path.linear.weight[places[:rank]] = (flat * words / (standard @ flat).norm(dim=1).mean()).T
 
 
 class _PassThrough(nn.Module):

@@ -1,8 +1,8 @@
 """Teach the starter's word embeddings what texts mean, before it sees a picture.
 
 Multilingual knowledge distillation (Reimers & Gurevych 2020) of word embeddings alone: the mean embedding of a text in
-any language, through the skip path, is to be the teacher's vector of its English equivalent (our decision). A matrix
-between the two widths is learned beside and thrown away.
+any language, through the skip path, is to be the teacher's vector of its English equivalent (our decision). Words end
+in the first dimensions of the model's vector, as many as the teacher has, and leave the others to pictures.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from app.errors import ModelError
 from app.moon.transformer import MoonTransformer
 from trainer.words.build import PAIRS, VECTORS
 
@@ -56,10 +57,15 @@ class Lessons:
 
 
 def teach_words(module: MoonTransformer, folder: Path, *, steps: int = STEPS, seed: int = 0) -> float:
-    """Train the input embeddings and the skip path's matrix in place; returns the last batch's mean cosine."""
+    """Train the input embeddings and the skip path's matrix in place; returns the last batch's mean cosine.
+
+    Raises ModelError if the model's vectors are narrower than the teacher's.
+    """
     torch.manual_seed(seed)
     lessons = Lessons(module, folder, seed)
     words, linear = module.model.get_input_embeddings(), module.model.moon_skip.linear
+    if linear.out_features < lessons.width:
+        raise ModelError(f"vectors of {linear.out_features} numbers cannot hold the teacher's {lessons.width}")
     out = nn.Linear(linear.out_features, lessons.width, bias=False)
     groups = [
         {"params": list(words.parameters()), "lr": EMBEDDING_LR},
@@ -78,6 +84,8 @@ def teach_words(module: MoonTransformer, folder: Path, *, steps: int = STEPS, se
         falling.step()
         if step % 100 == 0 or step == steps - 1:
             logger.info("words step %d: loss %.3f, cosine to the teacher %.3f", step, loss.item(), cosine)
+    with torch.no_grad():
+        linear.weight.copy_(functional.pad(out.weight @ linear.weight, (0, 0, 0, linear.out_features - lessons.width)))
     return cosine
 
 
