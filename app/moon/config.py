@@ -22,7 +22,8 @@ class MoonConfig:
     ``last``, or ``segments``: the mean of each segment at unit length, joined by learned weights, so that four words
     of title are not drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path
     from the LLM's input embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise
-    bury what the vision tower knew), ``statistics`` lets it take pictures from statistics of the tower's stages.
+    bury what the vision tower knew), ``picture_dims`` lets it take pictures from statistics of the tower's stages,
+    with so many dimensions of the vector to themselves.
     ``box_head`` adds the learned core product detector (our decision).
     """
 
@@ -35,7 +36,7 @@ class MoonConfig:
     pooling: Literal["mean", "mean_all", "last", "segments"] = "mean"
     attention: Literal["causal", "bidirectional"] = "causal"
     skip: bool = False
-    statistics: bool = False
+    picture_dims: int = 0
     box_head: bool = False
 
     def __post_init__(self) -> None:
@@ -44,8 +45,8 @@ class MoonConfig:
         if not 1 <= self.top_k <= self.experts - 2:
             raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
 
-        if self.statistics and not self.skip:
-            raise ValueError("statistics=True needs skip=True: it is the skip path that takes them")
+        if self.picture_dims and not self.skip:
+            raise ValueError(f"picture_dims={self.picture_dims} needs skip=True: they are filled by the skip path")
 
     @classmethod
     def of(cls, config: Any) -> MoonConfig:

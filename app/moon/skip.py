@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
-LABELLED_PICTURES = 2.5
-"""Logarithm of what pictures count at first beside a category or attributes; chosen on development queries."""
+MEANING = 0.35
+"""Share of a picture's vector in the dimensions of words; chosen on development queries, like the next."""
+LABELLED_PICTURES = 1.6
+"""Logarithm of what pictures count at first beside a category or attributes."""
 
 
 class Skip(nn.Module):
@@ -21,13 +26,13 @@ class Skip(nn.Module):
     that all tokens share drown the rest.
     """
 
-    def __init__(self, width: int, statistics: int = 0) -> None:
+    def __init__(self, width: int, statistics: int = 0, picture_dims: int = 0) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width, bias=False)
         self.gate = nn.Parameter(torch.zeros(width))
         self.centre = nn.Parameter(torch.zeros(width), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
-        self.pictures = PicturePath(statistics, width) if statistics else None
+        self.pictures = PicturePath(statistics, width, picture_dims) if picture_dims else None
         nn.init.eye_(self.linear.weight)
 
     def forward(self, embedded: Tensor, output: Tensor, parts: Tensor, statistics: Tensor | None = None) -> Tensor:
@@ -56,10 +61,15 @@ class PicturePath(nn.Module):
     The words scale its channels (as FiLM, Perez et al. 2018), so that "the same in blue" can take the photo's own
     colour away before the word adds its own; without words nothing is scaled. ``centre`` and ``spread`` standardise
     the statistics and are measured by a trainer.
+
+    The last ``picture_dims`` dimensions belong to pictures and say how a thing looks; what a picture means stands in
+    the others, where words do. Each side has a fixed share of the vector's length: free to choose, a model fitted to
+    few products lets meaning guessed from pictures drown both the looks and the words.
     """
 
-    def __init__(self, statistics: int, width: int) -> None:
+    def __init__(self, statistics: int, width: int, picture_dims: int) -> None:
         super().__init__()
+        self.picture_dims = picture_dims
         self.centre = nn.Parameter(torch.zeros(statistics), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(statistics), requires_grad=False)
         self.linear = nn.Linear(statistics, width, bias=False)
@@ -68,8 +78,10 @@ class PicturePath(nn.Module):
 
     def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
         """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width)."""
-        seen = self.linear((statistics - self.centre) / self.spread)
-        return seen * (1 + self.words(words))
+        seen = self.linear((statistics - self.centre) / self.spread) * (1 + self.words(words))
+        meaning, looks = seen.split([seen.shape[1] - self.picture_dims, self.picture_dims], dim=1)
+        shares = MEANING, math.sqrt(1 - MEANING**2)
+        return torch.cat([share * normalize(part) for share, part in zip(shares, (meaning, looks), strict=True)], dim=1)
 
 
 class SegmentWeights(nn.Module):

@@ -24,8 +24,8 @@ def add_moon_parts(model: Any, config: MoonConfig) -> None:
     weight = next(decoder_layers(model).parameters())
     if config.skip:
         width = model.config.get_text_config().hidden_size
-        statistics = _statistics_size(model) if config.statistics else 0
-        model.moon_skip = Skip(width, statistics).to(device=weight.device, dtype=weight.dtype)
+        statistics = _statistics_size(model) if config.picture_dims else 0
+        model.moon_skip = Skip(width, statistics, config.picture_dims).to(device=weight.device, dtype=weight.dtype)
     if config.pooling == "segments":
         model.moon_segment_weights = SegmentWeights().to(device=weight.device, dtype=weight.dtype)
     if config.box_head:
@@ -40,7 +40,7 @@ def _statistics_size(model: Any) -> int:
     try:
         return model.vision_tower.statistics_size
     except AttributeError:
-        raise ModelError("statistics=True needs a vision tower that gives them; leave it out for this model.") from None
+        raise ModelError("picture_dims needs a vision tower with statistics; leave it out for this model.") from None
 
 
 def _base_class(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -87,7 +87,7 @@ class MoonTransformer(Transformer):
         self.reserved = reserved_tokens(self.words)
         object.__setattr__(self, "_decoder", self.model.get_decoder())
         self._decoder.register_forward_pre_hook(self.enter_decoder, with_kwargs=True)
-        if self.moon.statistics:
+        if self.moon.picture_dims:
             self.watch(self.model.vision_tower)
         self._token_types: Tensor | None = None
         self._embedded: Tensor | None = None

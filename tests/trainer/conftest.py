@@ -190,7 +190,7 @@ def checkpoint(base_folder, tmp_path_factory) -> Path:
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("checkpoint")
     config = MoonConfig(
-        expert_rank=2, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+        expert_rank=2, attention="bidirectional", pooling="segments", skip=True, picture_dims=6, box_head=True
     )
     save_moon(MoonTransformer.upcycled(str(base_folder), config), folder)
     return folder

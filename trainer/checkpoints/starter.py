@@ -53,7 +53,7 @@ TEMPLATE = (
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
 )
 STARTER = MoonConfig(
-    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
 )
 
 

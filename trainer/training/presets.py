@@ -48,7 +48,7 @@ class Preset:
 
 
 STARTER = MoonConfig(
-    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
 )
 _LARGE = MoonConfig(expert_rank=16, moe_layers="upper_half_alternate")
 
@@ -56,7 +56,7 @@ PRESETS: dict[str, Preset] = {
     "starter": Preset(
         base=None,
         moon=MoonConfig(
-            expert_rank=16, attention="bidirectional", pooling="segments", skip=True, statistics=True, box_head=True
+            expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
         ),
         stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 320, 192, 1e-3), Stage("all", 160, 32, 2e-4)),
         lora_rank=0,

@@ -58,7 +58,7 @@ class Starter:
         self.stand_in = MapTower(self._tower)
         self.encoding = MapEncoding(module, self.tokens, self.stand_in)
         self._model.vision_tower = self.stand_in
-        if module.moon.statistics:
+        if module.moon.picture_dims:
             module.watch(self.stand_in)
 
     def give_back(self) -> None:

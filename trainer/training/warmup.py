@@ -22,7 +22,7 @@ from trainer.training.model import bare
 def idle_in_skip_stage(module: MoonTransformer) -> tuple[str, ...]:
     """Patterns of what the skip path's own stage does not train; statistics take the projector's place."""
     idle = (r"language_model\.(layers|norm)", r"moon_skip\.gate")
-    return (*idle, "projector") if module.moon.statistics else idle
+    return (*idle, "projector") if module.moon.picture_dims else idle
 
 
 def gate_is_closed(module: MoonTransformer) -> bool:
@@ -53,26 +53,21 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 
 @torch.no_grad()
 def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
-    """Start the skip path's pictures as principal components of their statistics, as long as the words beside them.
+    """Start the skip path's pictures as principal components of their statistics, in the dimensions that are theirs.
 
-    They take the dimensions that words leave free, all where words leave none. ``statistics`` (pictures, channels) are
-    the tower's of the training pictures. A model without them stays as it is.
+    ``statistics`` (pictures, channels) are the tower's of the training pictures. A model without them stays as it is.
     """
-    skip = module.model.moon_skip
-    path = skip.pictures
+    path = module.model.moon_skip.pictures
     if path is None:
         return
     path.centre.copy_(statistics.mean(dim=0))
     path.spread.copy_(statistics.std(dim=0).clamp(min=1e-3))
     standard = (statistics - path.centre) / path.spread
-    free = ~skip.linear.weight.any(dim=1)
-    places = (free if free.any() else ~free).nonzero().squeeze(1)
-    rank = min(len(places), *standard.shape)
+    rank = min(path.picture_dims, *standard.shape)
     _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
     flat = components / deviations.sqrt()
-    words = skip.linear(module.model.get_input_embeddings().weight).norm(dim=1).mean()
     path.linear.weight.zero_()
-    path.linear.weight[places[:rank]] = (flat * words / (standard @ flat).norm(dim=1).mean()).T
+    path.linear.weight[-path.picture_dims :][:rank] = (flat / (standard @ flat).norm(dim=1).mean()).T
 
 
 class _PassThrough(nn.Module):
