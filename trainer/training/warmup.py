@@ -53,7 +53,7 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 
 @torch.no_grad()
 def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
-    """Start the skip path's pictures as principal components of their statistics, in the dimensions that are theirs.
+    """Start the looks of the skip path's pictures as principal components of their statistics, their meaning at random.
 
     ``statistics`` (pictures, channels) are the tower's of the training pictures. A model without them stays as it is.
     """
@@ -66,7 +66,7 @@ def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
     rank = min(path.picture_dims, *standard.shape)
     _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
     flat = components / deviations.sqrt()
-    path.linear.weight.zero_()
+    nn.init.normal_(path.linear.weight, std=standard.shape[1] ** -0.5)
     path.linear.weight[-path.picture_dims :][:rank] = (flat / (standard @ flat).norm(dim=1).mean()).T
 
 
