@@ -6,12 +6,14 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import dropout, normalize
 
 VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
 MEANING = 0.35
-"""Share of a picture's vector in the dimensions of words; chosen on development queries, like the next."""
+"""Share of a picture's vector in the dimensions of words; chosen on development queries, like LABELLED_PICTURES."""
+DROPPED = 0.1
+"""Of the statistics, while training."""
 LABELLED_PICTURES = 1.6
 """Logarithm of what pictures count at first beside a category or attributes."""
 
@@ -78,7 +80,8 @@ class PicturePath(nn.Module):
 
     def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
         """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width)."""
-        seen = self.linear((statistics - self.centre) / self.spread) * (1 + self.words(words))
+        standard = dropout((statistics - self.centre) / self.spread, DROPPED, self.training)
+        seen = self.linear(standard) * (1 + self.words(words))
         meaning, looks = seen.split([seen.shape[1] - self.picture_dims, self.picture_dims], dim=1)
         shares = MEANING, math.sqrt(1 - MEANING**2)
         return torch.cat([share * normalize(part) for share, part in zip(shares, (meaning, looks), strict=True)], dim=1)

@@ -58,7 +58,7 @@ PRESETS: dict[str, Preset] = {
         moon=MoonConfig(
             expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
         ),
-        stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 320, 192, 1e-3), Stage("all", 160, 32, 2e-4)),
+        stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 160, 192, 5e-4), Stage("all", 80, 32, 1e-4)),
         lora_rank=0,
         rates={
             r"moon_skip\.gate": 10.0,
