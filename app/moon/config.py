@@ -23,7 +23,7 @@ class MoonConfig:
     of title are not drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path
     from the LLM's input embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise
     bury what the vision tower knew), ``picture_dims`` lets it take pictures from statistics of the tower's stages,
-    with so many dimensions of the vector to themselves.
+    with so many dimensions of the vector to themselves, and in training leaves a share ``picture_dropout`` of them out.
     ``box_head`` adds the learned core product detector (our decision).
     """
 
@@ -37,6 +37,7 @@ class MoonConfig:
     attention: Literal["causal", "bidirectional"] = "causal"
     skip: bool = False
     picture_dims: int = 0
+    picture_dropout: float = 0.0
     box_head: bool = False
 
     def __post_init__(self) -> None:

@@ -6,14 +6,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, normalize
+from torch.nn.functional import normalize
 
 VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
 MEANING = 0.35
 """Share of a picture's vector in the dimensions of words; chosen on development queries, like LABELLED_PICTURES."""
-DROPPED = 0.1
-"""Of the statistics, while training."""
 LABELLED_PICTURES = 1.6
 """Logarithm of what pictures count at first beside a category or attributes."""
 
@@ -28,13 +26,13 @@ class Skip(nn.Module):
     that all tokens share drown the rest.
     """
 
-    def __init__(self, width: int, statistics: int = 0, picture_dims: int = 0) -> None:
+    def __init__(self, width: int, statistics: int = 0, picture_dims: int = 0, picture_dropout: float = 0.0) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width, bias=False)
         self.gate = nn.Parameter(torch.zeros(width))
         self.centre = nn.Parameter(torch.zeros(width), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(width), requires_grad=False)
-        self.pictures = PicturePath(statistics, width, picture_dims) if picture_dims else None
+        self.pictures = PicturePath(statistics, width, picture_dims, picture_dropout) if picture_dims else None
         nn.init.eye_(self.linear.weight)
 
     def forward(self, embedded: Tensor, output: Tensor, parts: Tensor, statistics: Tensor | None = None) -> Tensor:
@@ -69,9 +67,10 @@ class PicturePath(nn.Module):
     few products lets meaning guessed from pictures drown both the looks and the words.
     """
 
-    def __init__(self, statistics: int, width: int, picture_dims: int) -> None:
+    def __init__(self, statistics: int, width: int, picture_dims: int, dropout: float) -> None:
         super().__init__()
         self.picture_dims = picture_dims
+        self.dropout = nn.Dropout(dropout)
         self.centre = nn.Parameter(torch.zeros(statistics), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(statistics), requires_grad=False)
         self.linear = nn.Linear(statistics, width, bias=False)
@@ -80,7 +79,7 @@ class PicturePath(nn.Module):
 
     def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
         """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width)."""
-        standard = dropout((statistics - self.centre) / self.spread, DROPPED, self.training)
+        standard = self.dropout((statistics - self.centre) / self.spread)
         seen = self.linear(standard) * (1 + self.words(words))
         meaning, looks = seen.split([seen.shape[1] - self.picture_dims, self.picture_dims], dim=1)
         shares = MEANING, math.sqrt(1 - MEANING**2)

@@ -25,7 +25,8 @@ def add_moon_parts(model: Any, config: MoonConfig) -> None:
     if config.skip:
         width = model.config.get_text_config().hidden_size
         statistics = _statistics_size(model) if config.picture_dims else 0
-        model.moon_skip = Skip(width, statistics, config.picture_dims).to(device=weight.device, dtype=weight.dtype)
+        skip = Skip(width, statistics, config.picture_dims, config.picture_dropout)
+        model.moon_skip = skip.to(device=weight.device, dtype=weight.dtype)
     if config.pooling == "segments":
         model.moon_segment_weights = SegmentWeights().to(device=weight.device, dtype=weight.dtype)
     if config.box_head:

@@ -53,7 +53,13 @@ TEMPLATE = (
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
 )
 STARTER = MoonConfig(
-    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
+    expert_rank=16,
+    attention="bidirectional",
+    pooling="segments",
+    skip=True,
+    picture_dims=192,
+    picture_dropout=0.1,
+    box_head=True,
 )
 
 

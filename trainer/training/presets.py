@@ -48,7 +48,13 @@ class Preset:
 
 
 STARTER = MoonConfig(
-    expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
+    expert_rank=16,
+    attention="bidirectional",
+    pooling="segments",
+    skip=True,
+    picture_dims=192,
+    picture_dropout=0.1,
+    box_head=True,
 )
 _LARGE = MoonConfig(expert_rank=16, moe_layers="upper_half_alternate")
 
@@ -56,7 +62,13 @@ PRESETS: dict[str, Preset] = {
     "starter": Preset(
         base=None,
         moon=MoonConfig(
-            expert_rank=16, attention="bidirectional", pooling="segments", skip=True, picture_dims=192, box_head=True
+            expert_rank=16,
+            attention="bidirectional",
+            pooling="segments",
+            skip=True,
+            picture_dims=192,
+            picture_dropout=0.1,
+            box_head=True,
         ),
         stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 160, 192, 5e-4), Stage("all", 80, 32, 1e-4)),
         lora_rank=0,

@@ -17,7 +17,7 @@ def skip() -> Skip:
     made = Skip(WIDTH, STATISTICS, picture_dims=2)
     nn.init.normal_(made.pictures.linear.weight)
     nn.init.normal_(made.pictures.words.weight)
-    return made
+    return made.eval()
 
 
 def shared(seen: torch.Tensor) -> torch.Tensor:
