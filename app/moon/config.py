@@ -22,8 +22,9 @@ class MoonConfig:
     ``last``, or ``segments``: the mean of each segment at unit length, joined by learned weights, so that four words
     of title are not drowned by dozens of visual tokens (our decision, for small LLMs). ``skip`` adds a linear path
     from the LLM's input embeddings to its output, gated per channel (our decision, for small LLMs that would otherwise
-    bury what the vision tower knew), ``picture_dims`` lets it take pictures from statistics of the tower's stages,
-    with so many dimensions of the vector to themselves, and in training leaves a share ``picture_dropout`` of them out.
+    bury what the vision tower knew), ``picture_dims`` lets it take pictures from statistics of the tower's stages, for
+    whose looks the vector has so many dimensions beyond the LLM's, and in training leaves a share ``picture_dropout``
+    of them out.
     ``box_head`` adds the learned core product detector (our decision).
     """
 
@@ -45,7 +46,6 @@ class MoonConfig:
             raise ValueError(f"experts={self.experts}: at least 3 are needed, two of them are reserved")
         if not 1 <= self.top_k <= self.experts - 2:
             raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
-
         if self.picture_dims and not self.skip:
             raise ValueError(f"picture_dims={self.picture_dims} needs skip=True: they are filled by the skip path")
 

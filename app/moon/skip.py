@@ -6,12 +6,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
 MEANING = 0.35
-"""Share of a picture's vector in the dimensions of words; chosen on development queries, like LABELLED_PICTURES."""
+"""Share of a picture's vector in the LLM's dimensions; chosen on development queries, like LABELLED_PICTURES."""
 LABELLED_PICTURES = 1.6
 """Logarithm of what pictures count at first beside a category or attributes."""
 
@@ -20,10 +20,10 @@ class Skip(nn.Module):
     """A path around the LLM: ``path + gate * standardised LLM output`` (our decision).
 
     The path of a token is ``linear(input embedding)``; where the tower gives statistics, that of a picture's tokens is
-    what :class:`PicturePath` makes of them. It starts as the identity with the gate closed. Pooled, it is a bag of
-    words and pictures, which keeps what the vision tower and the words knew while a small LLM learns what to add. The
-    output is standardised per channel by ``centre`` and ``spread``, which a trainer measures: raw, a few huge channels
-    that all tokens share drown the rest.
+    what :class:`PicturePath` makes of them, and the vectors get ``picture_dims`` more dimensions than the LLM has. It
+    starts as the identity with the gate closed. Pooled, it is a bag of words and pictures, which keeps what the vision
+    tower and the words knew while a small LLM learns what to add. The output is standardised per channel by ``centre``
+    and ``spread``, which a trainer measures: raw, a few huge channels that all tokens share drown the rest.
     """
 
     def __init__(self, width: int, statistics: int = 0, picture_dims: int = 0, picture_dropout: float = 0.0) -> None:
@@ -36,35 +36,40 @@ class Skip(nn.Module):
         nn.init.eye_(self.linear.weight)
 
     def forward(self, embedded: Tensor, output: Tensor, parts: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """The LLM's input embeddings and its output, both (batch, tokens, width), to the same shape.
+        """The LLM's input embeddings and its output, both (batch, tokens, width), to (batch, tokens, width + dims).
 
         ``parts`` (batch, tokens, 4) are those of :meth:`~app.moon.segments.Markers.parts`, ``statistics``
         (pictures, channels) those of the batch's pictures in their order.
         """
         path = self.linear(embedded)
-        if self.pictures is not None and statistics is not None:
+        added = self.gate * (output - self.centre) / self.spread
+        if self.pictures is None:
+            return path + added
+        beyond = 0, self.pictures.picture_dims
+        path = pad(path, beyond)
+        if statistics is not None:
             path = self._with_pictures(path, parts, statistics)
-        return path + self.gate * (output - self.centre) / self.spread
+        return path + pad(added, beyond)
 
     def _with_pictures(self, path: Tensor, parts: Tensor, statistics: Tensor) -> Tensor:
         visual, title = parts[..., VISUAL], parts[..., TITLE, None].to(path.dtype)
         words = (path * title).sum(dim=1) / title.sum(dim=1).clamp(min=1)
         rows = visual.nonzero()[:, 0]
         per_picture = len(rows) // len(statistics)
-        seen = self.pictures(statistics, words[rows[::per_picture]])  # type: ignore[misc]
+        seen = self.pictures(statistics, words[rows[::per_picture], : self.gate.shape[0]])  # type: ignore[misc]
         return path.masked_scatter(visual.unsqueeze(-1), seen.to(path.dtype).repeat_interleave(per_picture, dim=0))
 
 
 class PicturePath(nn.Module):
     """From a tower's statistics of a picture to its part of the vector, in the light of the words beside it.
 
-    The words scale its channels (as FiLM, Perez et al. 2018), so that "the same in blue" can take the photo's own
-    colour away before the word adds its own; without words nothing is scaled. ``centre`` and ``spread`` standardise
-    the statistics and are measured by a trainer.
+    How a thing looks has ``picture_dims`` dimensions of its own, the last ones; what it means is read from its looks and
+    stands in the LLM's, where words do. Each side has a fixed share of the vector's length: free to choose, a model
+    fitted to few products lets meaning guessed from pictures drown both the looks and the words.
 
-    The last ``picture_dims`` dimensions belong to pictures and say how a thing looks; what a picture means stands in
-    the others, where words do. Each side has a fixed share of the vector's length: free to choose, a model fitted to
-    few products lets meaning guessed from pictures drown both the looks and the words.
+    Words scale the looks (as FiLM, Perez et al. 2018), so that "the same in blue" can take the photo's own colour away
+    before the word adds its own; without words nothing is scaled. ``centre`` and ``spread`` standardise the statistics
+    and are measured by a trainer.
     """
 
     def __init__(self, statistics: int, width: int, picture_dims: int, dropout: float) -> None:
@@ -73,17 +78,20 @@ class PicturePath(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.centre = nn.Parameter(torch.zeros(statistics), requires_grad=False)
         self.spread = nn.Parameter(torch.ones(statistics), requires_grad=False)
-        self.linear = nn.Linear(statistics, width, bias=False)
-        self.words = nn.Linear(width, width, bias=False)
+        self.looks = nn.Linear(statistics, picture_dims, bias=False)
+        self.meaning = nn.Linear(picture_dims, width, bias=False)
+        self.words = nn.Linear(width, picture_dims, bias=False)
         nn.init.zeros_(self.words.weight)
 
+    def seen(self, statistics: Tensor) -> Tensor:
+        """Statistics (pictures, channels) to looks (pictures, picture_dims), before any words."""
+        return self.looks(self.dropout((statistics - self.centre) / self.spread))
+
     def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
-        """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width)."""
-        standard = self.dropout((statistics - self.centre) / self.spread)
-        seen = self.linear(standard) * (1 + self.words(words))
-        meaning, looks = seen.split([seen.shape[1] - self.picture_dims, self.picture_dims], dim=1)
-        shares = MEANING, math.sqrt(1 - MEANING**2)
-        return torch.cat([share * normalize(part) for share, part in zip(shares, (meaning, looks), strict=True)], dim=1)
+        """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width + dims)."""
+        looks = self.seen(statistics) * (1 + self.words(words))
+        shares = (MEANING, self.meaning(looks)), (math.sqrt(1 - MEANING**2), looks)
+        return torch.cat([share * normalize(part) for share, part in shares], dim=1)
 
 
 class SegmentWeights(nn.Module):

@@ -3,7 +3,8 @@
 Our decision (the paper's tower is private): 4.8 M parameters, no attention, fast on a CPU. Architecture of
 EfficientNet-Lite2 (Tan & Le 2019; Lite variant without squeeze-excitation and with ReLU6): TensorFlow "same" padding,
 BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``grid`` visual tokens. Beside them the
-tower gives statistics of its later stages: the last map knows what a thing is, the earlier ones its colour and texture.
+tower gives statistics of the pixels and of its stages: the last map knows what a thing is, earlier ones its colour and
+texture.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ STAGES = (
     (3, 1, 6, 352, 1),
 )
 
-LOOKED_AT = STAGES[3:]
-"""Stages whose maps the statistics describe, beside the head's."""
+LOOKED_AT = STAGES[2:]
+"""Stages whose maps the statistics describe, beside the pixels and the head's map."""
+COLOURS = 3
 
 
 class EfficientNetLiteConfig(PretrainedConfig):
@@ -94,7 +96,7 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
-        self.stem = nn.Sequential(SameConv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3), nn.ReLU6())
+        self.stem = nn.Sequential(SameConv2d(COLOURS, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3), nn.ReLU6())
         blocks, channels = [], 32
         for kernel, stride, expansion, outputs, repeats in STAGES:
             for repeat in range(repeats):
@@ -113,12 +115,13 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     @property
     def statistics_size(self) -> int:
-        return 2 * (sum(outputs for *_, outputs, _ in LOOKED_AT) + self.config.hidden_size)
+        return 2 * (COLOURS + sum(outputs for *_, outputs, _ in LOOKED_AT) + self.config.hidden_size)
 
     def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """The unpooled feature map (batch, hidden_size, height / 32, width / 32) and the statistics."""
-        maps = self.stem(pixel_values.to(self.dtype, memory_format=torch.channels_last))
-        seen: list[Tensor] = []
+        pixels = pixel_values.to(self.dtype, memory_format=torch.channels_last)
+        seen = [_statistics(pixels)]
+        maps = self.stem(pixels)
         for number, block in enumerate(self.blocks):
             maps = block(maps)
             if number in self._looked_at:

@@ -94,6 +94,10 @@ class MoonTransformer(Transformer):
         self._embedded: Tensor | None = None
         self._statistics: Tensor | None = None
 
+    def get_embedding_dimension(self) -> int:
+        """Width of the output vectors: the LLM's, and what the skip path's pictures have beyond it."""
+        return super().get_embedding_dimension() + self.moon.picture_dims
+
     def watch(self, tower: nn.Module) -> None:
         """Note the statistics of the pictures that ``tower`` is shown, for the skip path."""
         tower.register_forward_hook(self._note_statistics)

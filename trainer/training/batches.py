@@ -60,12 +60,16 @@ class PixelEncoding:
 
 
 class MapEncoding:
-    """Kept feature maps take the place of pixels; ``tower`` must stand in the model's tower's place meanwhile."""
+    """Kept feature maps take the place of pixels; ``tower`` must stand in the model's tower's place meanwhile.
+
+    Every picture is written as ``visual_tokens`` tokens, as many as the model's projector makes of it.
+    """
 
     def __init__(self, module: MoonTransformer, maps: TowerMaps, tower: MapTower) -> None:
         self._words, self._maps, self._tower = module.words, maps, tower
         self._harmless = module.harmless
-        self._image = module.processor.image_token * module.model.config.image_seq_length
+        self._image = module.processor.image_token
+        self.visual_tokens: int = module.model.config.image_seq_length
 
     def fetch(self, views: Sequence[tuple[View, bool]]) -> Sequence[Tensor]:
         if not views:
@@ -75,7 +79,7 @@ class MapEncoding:
 
     def features(self, texts: Sequence[str], pictures: Sequence[Sequence[Tensor]]) -> dict[str, Any]:
         prompts = [
-            self._words.bos_token + self._image * len(own) + self._harmless(text)
+            self._words.bos_token + self._image * self.visual_tokens * len(own) + self._harmless(text)
             for own, text in zip(pictures, texts, strict=True)
         ]
         batch = dict(self._words(prompts, padding=True, return_tensors="pt", add_special_tokens=False))

@@ -36,7 +36,7 @@ SHARD_VIEWS = 1024
 PICTURES = 4
 """Pictures per call of the tower: more cost a CPU more time for fresh memory than they save."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised whenever something else is kept of a view."""
 
 Read = Callable[[str], Image]

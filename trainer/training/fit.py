@@ -179,6 +179,8 @@ def _train(shop: Workshop, starter: Starter | None, split: TrainingRows) -> list
             logger.info("stage %s is left out: it needs kept features of a small tower", stage.name)
         elif stage.name == "boxes":
             starter.fit_boxes(shop, split.train, split.dev, stage)
+        elif stage.name == "looks":
+            starter.fit_looks(shop, stage)
         elif starter.applies(stage):
             history += run_stage(shop, stage, partial(starter.prepare, stage, shop), starter.prepared(stage))
     return history

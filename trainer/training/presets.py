@@ -14,13 +14,14 @@ SHARED_FFN = r"\.mlp\.shared\.(?!.*lora_)"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run: the starter's box head (``boxes``), its skip path alone (``skip``), or the model (``all``).
+    """A part of a run: the starter's box head (``boxes``), the looks of pictures (``looks``), the skip path alone
+    (``skip``), or the model (``all``).
 
     ``steps`` None stands for the epochs asked for, 0 leaves the stage out; ``batch`` counts triplets per process, for
-    the box head photos.
+    boxes and looks photos.
     """
 
-    name: Literal["boxes", "skip", "all"]
+    name: Literal["boxes", "looks", "skip", "all"]
     steps: int | None
     batch: int
     lr: float
@@ -52,7 +53,7 @@ STARTER = MoonConfig(
     attention="bidirectional",
     pooling="segments",
     skip=True,
-    picture_dims=192,
+    picture_dims=448,
     picture_dropout=0.1,
     box_head=True,
 )
@@ -61,20 +62,17 @@ _LARGE = MoonConfig(expert_rank=16, moe_layers="upper_half_alternate")
 PRESETS: dict[str, Preset] = {
     "starter": Preset(
         base=None,
-        moon=MoonConfig(
-            expert_rank=16,
-            attention="bidirectional",
-            pooling="segments",
-            skip=True,
-            picture_dims=192,
-            picture_dropout=0.1,
-            box_head=True,
+        moon=STARTER,
+        stages=(
+            Stage("boxes", 1000, 64, 1e-3),
+            Stage("looks", 600, 192, 1e-3),
+            Stage("skip", 160, 192, 5e-4),
+            Stage("all", 80, 32, 1e-4),
         ),
-        stages=(Stage("boxes", 1000, 64, 1e-3), Stage("skip", 160, 192, 5e-4), Stage("all", 80, 32, 1e-4)),
         lora_rank=0,
         rates={
             r"moon_skip\.gate": 10.0,
-            r"embed_tokens|moon_skip\.linear": 0.1,
+            r"embed_tokens|moon_skip\.linear|pictures\.looks": 0.1,
             r"self_attn|norm": 0.5,
             r"log_temperature": 10.0,
         },

@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
 from trainer.losses.moon import MoonLoss
-from trainer.training.batches import BrokenPictures, Encoding, TripletCollator
+from trainer.training.batches import BrokenPictures, Encoding, MapEncoding, TripletCollator
 from trainer.training.expert_load import ExpertLoad
 from trainer.training.plan import Plan
 from trainer.training.presets import Stage
@@ -66,8 +66,7 @@ def run_stage(
     folder = shop.folder / stage.name
     select_trained(shop, stage)
     _prepare_once(shop.module, folder / PREPARED, prepare, prepared)
-    decoder: AbstractContextManager[None] = without_decoder(shop.module) if stage.name == "skip" else nullcontext()
-    with decoder:
+    with _decoder(shop, stage):
         if (folder / FINAL).exists():
             load_trained_parameters(moon_model(shop.module), folder / FINAL)
             return json.loads((folder / HISTORY).read_text())
@@ -83,6 +82,13 @@ def run_stage(
             save_safely(trained, folder / FINAL)
         trainer.accelerator.wait_for_everyone()
     return history
+
+
+def _decoder(shop: Workshop, stage: Stage) -> AbstractContextManager[None]:
+    """The skip path's own stage, of kept maps, goes without the decoder."""
+    if stage.name == "skip" and isinstance(shop.encoding, MapEncoding):
+        return without_decoder(shop.module, shop.encoding)
+    return nullcontext()
 
 
 def select_trained(shop: Workshop, stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from trainer.data.views import VARIANTS, View
 from trainer.training.batches import MapEncoding, TripletCollator
 from trainer.training.detector import Target, boxed_pictures, fit_box_head, targets_of
 from trainer.training.features import MapTower, Read, TowerMaps
+from trainer.training.looks import Gallery, Photos, fit_looks
 from trainer.training.model import bare
 from trainer.training.presets import Stage
 from trainer.training.stages import FINAL, Workshop
@@ -31,7 +33,7 @@ MAX_VIEWS = 60_000
 CUTS = 2 + 2 * VARIANTS
 MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
 """Triplets whose positives show what the LLM's output looks like."""
-ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2", "moon_skip.pictures")
+ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
 BOX_IOU = "dev_iou"
 MEASURED = ("moon_skip.centre", "moon_skip.spread")
 
@@ -87,6 +89,25 @@ class Starter:
         maps.save()
         save_safely({**head.state_dict(), BOX_IOU: torch.tensor(self.box_iou)}, file)
 
+    def fit_looks(self, shop: Workshop, stage: Stage) -> None:
+        """Train how pictures look in the skip path, if it has that; a resumed run reads it."""
+        path, file = self._module.model.moon_skip.pictures, shop.folder / stage.name / FINAL
+        if path is None or not gate_is_closed(self._module):
+            logger.info("no looks are trained: the skip path takes no statistics, or the LLM's gate is open already")
+            return
+        if file.exists():
+            path.load_state_dict(load_file(file))
+            return
+        source = shop.source.of_pictures()
+        self.tokens.fill([View(p.location) for row in source.items for p in source.corpus.item(row).pictures])
+        gallery = Gallery(source, self._statistics)
+        align_pictures(path, gallery.statistics)
+        fit_looks(path, Photos(source, self._statistics, shop.broken), gallery, stage)
+        save_safely(path.state_dict(), file)
+
+    def _statistics(self, views: Sequence[View]) -> Tensor:
+        return self.stand_in.split(self.tokens(views))[1]
+
     def applies(self, stage: Stage) -> bool:
         """Whether a stage has anything to do: the skip path is trained alone only while the LLM does not count."""
         if stage.name == "skip" and not gate_is_closed(self._module):
@@ -101,9 +122,8 @@ class Starter:
         if stage.name == "skip":
             pictures = [View(p.location) for row in shop.source.items for p in shop.source.corpus.item(row).pictures]
             if len(self.tokens.fill(pictures)) < len(pictures):
-                maps, statistics = self.stand_in.split(self.tokens.known(pictures))
+                maps, _ = self.stand_in.split(self.tokens.known(pictures))
                 align_projector(self._module, maps.mean(dim=(2, 3)))
-                align_pictures(self._module, statistics)
         else:
             collate = TripletCollator(source=shop.source, encoding=self.encoding, broken=shop.broken)
             firsts = range(0, MEASURED_TRIPLETS, MEASURED_AT_ONCE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -84,7 +84,7 @@ class TripletSource:
         mined: MinedNegatives | None = None,
     ) -> None:
         self.corpus, self.recipe, self.seed = corpus, recipe, seed
-        self._find_box, self._mined = find_box, mined
+        self._rows, self._find_box, self._mined = rows, find_box, mined
         columns = corpus.columns
         bits, weights = columns["modalities"][rows], columns["weight"][rows]
         self._pools = {
@@ -105,6 +105,11 @@ class TripletSource:
     def modalities(self) -> list[Modality]:
         """Query modalities that the records and the mixture allow."""
         return [name for name in self._pools if self.recipe.mixture[MODALITIES.index(name)] > 0]
+
+    def of_pictures(self) -> TripletSource:
+        """The same records, of which pictures alone are queries."""
+        recipe = replace(self.recipe, mixture=(1.0, 0.0, 0.0))
+        return TripletSource(self.corpus, self._rows, recipe, self.seed, self._find_box)
 
     def draw(self, number: int, attempt: int = 0) -> Triplet:
         """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read.

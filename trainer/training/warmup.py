@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from app.moon.skip import PicturePath
 from app.moon.transformer import MoonTransformer
+from trainer.training.batches import MapEncoding
 from trainer.training.model import bare
 
 
@@ -38,7 +40,8 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
     linear, and the second scales the tokens to the length of the word embeddings.
     """
     mean = tokens.mean(0)
-    width, projector = module.get_embedding_dimension(), module.model.multi_modal_projector
+    projector = bare(module).multi_modal_projector
+    width = projector.linear_1.out_features
     rank = min(width, *tokens.shape)
     _, spread, components = torch.pca_lowrank(tokens - mean, q=rank, center=False, niter=4)
     components = nn.functional.pad(components, (0, width - rank))
@@ -52,22 +55,16 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 
 
 @torch.no_grad()
-def align_pictures(module: MoonTransformer, statistics: Tensor) -> None:
-    """Start the looks of the skip path's pictures as principal components of their statistics, their meaning at random.
-
-    ``statistics`` (pictures, channels) are the tower's of the training pictures. A model without them stays as it is.
-    """
-    path = module.model.moon_skip.pictures
-    if path is None:
-        return
+def align_pictures(path: PicturePath, statistics: Tensor) -> None:
+    """Start looks as principal components of the tower's statistics (pictures, channels) of training pictures."""
     path.centre.copy_(statistics.mean(dim=0))
     path.spread.copy_(statistics.std(dim=0).clamp(min=1e-3))
     standard = (statistics - path.centre) / path.spread
     rank = min(path.picture_dims, *standard.shape)
     _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
     flat = components / deviations.sqrt()
-    nn.init.normal_(path.linear.weight, std=standard.shape[1] ** -0.5)
-    path.linear.weight[-path.picture_dims :][:rank] = (flat / (standard @ flat).norm(dim=1).mean()).T
+    path.looks.weight.zero_()
+    path.looks.weight[:rank] = (flat / (standard @ flat).norm(dim=1).mean()).T
 
 
 class _PassThrough(nn.Module):
@@ -84,17 +81,35 @@ class _PassThrough(nn.Module):
         return BaseModelOutputWithPast(last_hidden_state=inputs_embeds)
 
 
+class _NoProjector(nn.Module):
+    """Stands in for the projector where statistics speak for pictures: one empty visual token of each."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._width = width
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens.new_zeros(len(tokens), 1, self._width)
+
+
 @contextmanager
-def without_decoder(module: MoonTransformer) -> Iterator[None]:
-    """While the gate is closed the decoder's output counts nothing, so it need not be computed."""
+def without_decoder(module: MoonTransformer, encoding: MapEncoding) -> Iterator[None]:
+    """While the gate is closed the decoder's output counts nothing, so it need not be computed.
+
+    Nor need visual tokens where the skip path takes pictures from statistics: ``encoding`` writes one for each.
+    """
     model = bare(module)
-    decoder = model.language_model
+    decoder, projector, visual_tokens = model.language_model, model.multi_modal_projector, encoding.visual_tokens
     model.language_model = _PassThrough(decoder.get_input_embeddings())
     model.language_model.register_forward_pre_hook(module.enter_decoder, with_kwargs=True)
+    if module.moon.picture_dims:
+        model.multi_modal_projector = _NoProjector(projector.linear_2.out_features)
+        encoding.visual_tokens = 1
     try:
         yield
     finally:
-        model.language_model = decoder
+        model.language_model, model.multi_modal_projector = decoder, projector
+        encoding.visual_tokens = visual_tokens
 
 
 @torch.no_grad()

@@ -15,12 +15,13 @@ from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.pictures import PictureStore
 from trainer.data.record import Item, Record
 from trainer.data.splits import training_rows
-from trainer.training.batches import BrokenPictures
+from trainer.data.views import View
+from trainer.training.batches import BrokenPictures, encode_inputs
 from trainer.training.features import MapTower
 from trainer.training.model import add_lora, bare
 from trainer.training.presets import Stage
 from trainer.training.starter import ALIGNED, MEASURED, Starter
-from trainer.training.triplets import Recipe, TripletSource
+from trainer.training.triplets import Input, Recipe, TripletSource
 from trainer.training.warmup import align_projector, gate_is_closed, standardise_llm, without_decoder
 
 WORDS = "<|title|> Red chair<|/title|><|category|> Seats<|/category|>"
@@ -48,48 +49,70 @@ def embeddings(module) -> torch.Tensor:
     return moon_model(module)(module.preprocess(INPUTS))["sentence_embedding"]
 
 
-def test_without_its_decoder_the_model_computes_the_same_while_the_gate_is_closed(either):
+@pytest.fixture
+def starter(either, tmp_path) -> Starter:
+    return Starter(either, lambda location: picture(int(location)), tmp_path)
+
+
+def kept_embeddings(module, encoding) -> torch.Tensor:
+    """Of the same inputs, from kept features."""
+    inputs = [Input(((View("1"), False), (View("2"), False)), WORDS), Input(text="<|title|> lamp<|/title|>")]
+    return moon_model(module)(encode_inputs(encoding, inputs))["sentence_embedding"]
+
+
+def test_without_its_decoder_the_model_computes_the_same_while_the_gate_is_closed(either, starter):
     with torch.inference_mode():
-        expected = embeddings(either)
-        with without_decoder(either):
-            assert torch.equal(embeddings(either), expected)
-        assert torch.equal(embeddings(either), expected)
+        expected = kept_embeddings(either, starter.encoding)
+        with without_decoder(either, starter.encoding):
+            torch.testing.assert_close(kept_embeddings(either, starter.encoding), expected)
+        assert torch.equal(kept_embeddings(either, starter.encoding), expected)
 
 
-def test_with_an_open_gate_the_decoder_counts(module):
-    assert gate_is_closed(module)
+def test_with_an_open_gate_the_decoder_counts(either, starter):
+    assert gate_is_closed(either)
     with torch.inference_mode():
-        module.model.moon_skip.gate.fill_(0.5)
-        expected = embeddings(module)
-        with without_decoder(module):
-            assert not torch.allclose(embeddings(module), expected, atol=1e-3)
-    assert not gate_is_closed(module)
+        either.model.moon_skip.gate.fill_(0.5)
+        expected = kept_embeddings(either, starter.encoding)
+        with without_decoder(either, starter.encoding):
+            assert not torch.allclose(kept_embeddings(either, starter.encoding), expected, atol=1e-3)
+    assert not gate_is_closed(either)
 
 
-def test_the_decoder_is_not_called(either):
+def test_the_decoder_is_not_called(either, starter):
     calls = []
     layer = either.model.language_model.layers[0]
     layer.register_forward_hook(lambda *_: calls.append(1))
-    with without_decoder(either), torch.inference_mode():
-        embeddings(either)
+    with without_decoder(either, starter.encoding), torch.inference_mode():
+        kept_embeddings(either, starter.encoding)
     assert not calls
     with torch.inference_mode():
-        embeddings(either)
+        kept_embeddings(either, starter.encoding)
     assert calls
 
 
-def test_the_decoder_comes_back_after_an_error(module):
-    decoder = module.model.language_model
-    with pytest.raises(KeyError), without_decoder(module):
+def test_pictures_are_written_short_without_the_decoder(either, starter):
+    features = starter.encoding.features([""], [starter.encoding.fetch([(View("1"), False)])])
+    with without_decoder(either, starter.encoding):
+        short = starter.encoding.features([""], [starter.encoding.fetch([(View("1"), False)])])
+    assert short["input_ids"].shape[1] == features["input_ids"].shape[1] - 3
+
+
+def test_everything_comes_back_after_an_error(module, tmp_path):
+    starter = Starter(module, lambda location: picture(int(location)), tmp_path)
+    decoder, projector = module.model.language_model, module.model.multi_modal_projector
+    with pytest.raises(KeyError), without_decoder(module, starter.encoding):
         raise KeyError
     assert module.model.language_model is decoder
+    assert module.model.multi_modal_projector is projector
+    assert starter.encoding.visual_tokens == 4
 
 
-def test_word_embeddings_keep_their_name_and_learn_without_the_decoder(module):
+def test_word_embeddings_keep_their_name_and_learn_without_the_decoder(module, tmp_path):
+    starter = Starter(module, lambda location: picture(int(location)), tmp_path)
     names = [name for name, _ in module.model.named_parameters() if "embed_tokens" in name]
-    with without_decoder(module):
+    with without_decoder(module, starter.encoding):
         assert [name for name, _ in module.model.named_parameters() if "language_model" in name] == names
-        embeddings(module)[:, 0].sum().backward()
+        kept_embeddings(module, starter.encoding)[:, 0].sum().backward()
     assert module.model.get_input_embeddings().weight.grad.abs().sum() > 0
     assert module.model.moon_skip.linear.weight.grad.abs().sum() > 0
 
@@ -150,6 +173,7 @@ def test_standardising_changes_nothing_while_the_gate_is_closed(either):
 
 
 SKIP, ALL, BOXES = Stage("skip", 2, 4, 1e-3), Stage("all", 2, 4, 1e-3), Stage("boxes", 2, 4, 1e-3)
+LOOKS = Stage("looks", 2, 4, 1e-2)
 
 
 def shop_of(corpus: Corpus, folder) -> SimpleNamespace:
@@ -230,3 +254,26 @@ def test_a_box_head_is_trained_where_pictures_with_boxes_can_be_read(module, cor
     assert resumed.box_iou == pytest.approx(starter.box_iou)
     assert all(torch.equal(value, trained[name]) for name, value in module.model.moon_box_head.state_dict().items())
     assert not torch.equal(module.model.moon_box_head.layers[-1].bias, before)
+
+
+def test_looks_are_taught_once_and_nothing_else_is(module, corpus, read, tmp_path):
+    shop = shop_of(corpus, tmp_path)
+    before = {name: value.clone() for name, value in module.model.state_dict().items()}
+    starter = Starter(module, read, tmp_path)
+    starter.fit_looks(shop, LOOKS)
+    taught = {name: value.clone() for name, value in module.model.moon_skip.pictures.state_dict().items()}
+    changed = {name for name, value in module.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {f"moon_skip.pictures.{part}" for part in ("looks.weight", "centre", "spread")}
+    with torch.no_grad():
+        module.model.moon_skip.pictures.looks.weight.zero_()
+    starter.fit_looks(shop, LOOKS)
+    again = module.model.moon_skip.pictures.state_dict()
+    assert all(torch.equal(again[name], value) for name, value in taught.items())
+
+
+def test_an_open_gate_leaves_the_looks_as_they_are(module, corpus, read, tmp_path):
+    with torch.no_grad():
+        module.model.moon_skip.gate.fill_(0.1)
+    before = module.model.moon_skip.pictures.looks.weight.clone()
+    Starter(module, read, tmp_path).fit_looks(shop_of(corpus, tmp_path), LOOKS)
+    assert torch.equal(module.model.moon_skip.pictures.looks.weight, before)
