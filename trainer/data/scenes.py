@@ -31,9 +31,10 @@ RIM = 2
 """Pixels beside the ground that are a mixture of product and white."""
 PLAUSIBLE = (0.02, 0.95)
 """Share of the packshot that a product fills."""
-SIZES, PLACES = (0.34, 0.78, 0.53), (0.33, 0.67, 0.5)
-"""Least, largest and likeliest: the product's longer side, and its centre, in shares of the scene (as the home-goods
-set's photos have it)."""
+SIZES = (0.33, 0.74)
+"""Smallest and largest longer side of the product, in shares of the scene, as in the home-goods set's photos."""
+PLACES = ((0.28, 0.72, 0.5), (0.33, 0.69, 0.51))
+"""Least, largest and likeliest place of its centre from the left and from the top, in the same way."""
 WINDOW = (0.7, 1.0)
 """Side of the part of the room that is shown, in shares of the photo's shorter side."""
 MARGIN = 0.12
@@ -149,12 +150,11 @@ def placed(product: Cutout, room: Image, rng: random.Random) -> tuple[Image, Box
     scene = _window(room, rng)
     side = min(scene.size)
     x0, y0, x1, y1 = product.mask.point(lambda value: 255 * (value > 127)).getbbox() or (0, 0, *product.mask.size)
-    scale = side * rng.triangular(*SIZES) / max(x1 - x0, y1 - y0)
+    scale = side * rng.uniform(*SIZES) / max(x1 - x0, y1 - y0)
     size = max(1, round(product.mask.width * scale)), max(1, round(product.mask.height * scale))
     x, y = (
-        round(_between(length * rng.triangular(*PLACES), scale * (end - start) / 2, length))
-        - round(scale * (start + end) / 2)
-        for length, start, end in ((scene.width, x0, x1), (scene.height, y0, y1))
+        round(_between(length * rng.triangular(*places), scale * (end - start) / 2, length) - scale * (start + end) / 2)
+        for length, start, end, places in ((scene.width, x0, x1, PLACES[0]), (scene.height, y0, y1, PLACES[1]))
     )
     shade = Pictures.new("L", scene.size, 255)
     shade.paste(product.shade.resize(size, Resampling.BILINEAR), (x, y))
