@@ -14,7 +14,6 @@ from PIL.Image import Image
 
 from app.encoder import Vectors
 from app.errors import BadInputError, ModelError
-from app.moon.allocator import keep_freed_memory
 from app.moon.boxes import usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
 from app.moon.fast_tower import FastTower
@@ -169,8 +168,6 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
-    if device == "cpu":
-        keep_freed_memory()
     if isinstance(tower := getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
         if device == "cpu":
             FastTower.of(tower)
