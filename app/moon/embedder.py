@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from app.encoder import Vectors
 from app.errors import BadInputError, ModelError
+from app.moon.allocator import keep_freed_memory
 from app.moon.boxes import usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
 from app.moon.fast_tower import FastTower
@@ -168,8 +169,11 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
+    on_cpu = module.model.device.type == "cpu"
+    if on_cpu:
+        keep_freed_memory()
     if isinstance(tower := getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
-        if device == "cpu":
+        if on_cpu:
             FastTower.of(tower)
         else:
             tower.fold()
