@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from app.schema import Box
 
-SIDE = 512
-"""Scenes, and the packshots for them, are at most this many pixels long."""
+SIDE, SMALLEST = 512, 16
+"""Scenes, and the packshots for them, are at most this many pixels long, and packshots at least so many wide."""
 WHITE, WHITE_BORDER = 240, 0.97
 """A packshot's ground: channels from here on, on that share of its border."""
 SHADE, GREY, EDGE = 150, 12, 4.0
@@ -54,6 +54,8 @@ def cut_out(packshot: Image) -> Cutout | None:
     """The product of a packshot; None if its border is not white or what is left is no plausible product."""
     packshot = packshot.copy()
     packshot.thumbnail((SIDE, SIDE))
+    if min(packshot.size) < SMALLEST:
+        return None
     pixels = np.asarray(packshot, dtype=np.float32)
     low = np.minimum.reduce(list(np.moveaxis(pixels, 2, 0)))
     border = np.concatenate([low[0], low[-1], low[:, 0], low[:, -1]])

@@ -55,8 +55,9 @@ def test_the_shadow_on_the_ground_falls_on_the_room():
         packshot(box=(0, 0, 198, 158)),
         packshot(box=(100, 80, 108, 88)),
         packshot(box=(-1, -1, -1, -1)),
+        Image.new("RGB", (900, 1), "white"),
     ],
-    ids=["not on white", "beyond the border", "speck", "nothing"],
+    ids=["not on white", "beyond the border", "speck", "nothing", "line"],
 )
 def test_what_is_no_product_on_white_is_not_cut_out(image):
     assert cut_out(image) is None
