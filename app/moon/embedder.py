@@ -22,6 +22,7 @@ from app.moon.fingerprint import model_fingerprint, model_name
 from app.moon.grounding import GroundingDetector
 from app.moon.load import load_module, moon_model
 from app.moon.prompt import label_text, model_input, product_text, query_text
+from app.moon.shrink import shrink_first
 from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
 from app.schema import Box, Product, Query
@@ -169,6 +170,7 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
+    shrink_first(module.processor.image_processor)
     on_cpu = module.model.device.type == "cpu"
     if on_cpu:
         keep_freed_memory()
