@@ -15,7 +15,7 @@ from PIL.Image import Image
 from app.encoder import Vectors
 from app.errors import BadInputError, ModelError
 from app.moon.allocator import keep_freed_memory
-from app.moon.boxes import usable_box
+from app.moon.boxes import cropped, usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
 from app.moon.fast_tower import FastTower
 from app.moon.fingerprint import model_fingerprint, model_name
@@ -136,10 +136,7 @@ def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
     """The picture, and its crop beside it where there is one."""
     if image is None:
         return []
-    if box is None:
-        return [image]
-    x0, y0, x1, y1 = (round(side) for side in box)
-    return [image, image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))]
+    return [image] if box is None else [image, cropped(image, box)]
 
 
 def load_encoder(settings: Settings) -> MoonEmbedder:

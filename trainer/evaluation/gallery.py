@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from app.encoder import Embedder, Vectors
 from app.images import read_image
-from app.moon.boxes import usable_box
+from app.moon.boxes import cropped, usable_box
 from app.schema import Box, Query
 from app.settings import Settings
 from trainer.data.home import HomeProduct, HomeSet
@@ -107,7 +107,7 @@ def whole(image: Image) -> Query:
 def crop(image: Image, box: Box) -> Image:
     """The part of a photo that the embedder crops for a shopper's box."""
     used = usable_box(box, *image.size)
-    return image if used is None else image.crop((round(used[0]), round(used[1]), round(used[2]), round(used[3])))
+    return image if used is None else cropped(image, used)
 
 
 def batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
