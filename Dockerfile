@@ -10,7 +10,7 @@ WORKDIR /srv/moon
 # The libraries change less often than the code: they get a layer of their own.
 COPY pyproject.toml constraints.txt README.md ./
 RUN for package in app indexer trainer ui; do mkdir $package && touch $package/__init__.py; done \
-    && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --editable .
+    && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt --editable '.[cpu]'
 
 COPY app app
 COPY indexer indexer

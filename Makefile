@@ -42,12 +42,12 @@ $(BIN)/pip:
 
 $(VENV)/installed: $(PACKAGES) | $(BIN)/pip
 	@echo "Installing MOON Search and its libraries into $(VENV); the first time takes some minutes."
-	@$(INSTALL) --editable .
+	@$(INSTALL) --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/installed-dev: $(PACKAGES) | $(BIN)/pip
 	@echo "Installing MOON Search with its training and test libraries into $(VENV); the first time takes some minutes."
-	@$(INSTALL) --editable '.[dev,train]'
+	@$(INSTALL) --editable '.[cpu,dev,train]'
 	@touch $(VENV)/installed $@
 
 test-tools:

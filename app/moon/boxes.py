@@ -7,6 +7,7 @@ trained on boxes where a data set has them, is our decision for checkpoints that
 from __future__ import annotations
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -83,3 +84,9 @@ def usable_box(box: Box, width: float, height: float) -> Box | None:
         return None
     dx, dy = PADDING * (x1 - x0), PADDING * (y1 - y0)
     return max(0.0, x0 - dx), max(0.0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
+
+
+def cropped(image: Image, box: Box) -> Image:
+    """The part of a picture in a box of :func:`usable_box`, rounded to pixels, at least one wide and high."""
+    x0, y0, x1, y1 = map(round, box)
+    return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))

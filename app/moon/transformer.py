@@ -140,15 +140,17 @@ class MoonTransformer(Transformer):
         self._token_types = self.markers.types(features["input_ids"], features.get("attention_mask"))
         try:
             features = super().forward(features, **kwargs)
-            if self.moon.skip:
-                parts = self.markers.parts(features["input_ids"], features["attention_mask"])
-                output = features["token_embeddings"]
-                features["token_embeddings"] = self.model.moon_skip(self._embedded, output, parts, self._statistics)
+            embedded, statistics = self._embedded, self._statistics
         finally:
             self._token_types = self._embedded = self._statistics = None
-        if self.moon.pooling == "segments":
+        tokens = features["token_embeddings"]
+        if self.moon.skip or self.moon.pooling == "segments":
             parts = self.markers.parts(features["input_ids"], features["attention_mask"])
-            features["token_embeddings"] = self.model.moon_segment_weights(features["token_embeddings"], parts)
+            if self.moon.skip:
+                tokens = self.model.moon_skip(embedded, tokens, parts, statistics)
+            if self.moon.pooling == "segments":
+                tokens = self.model.moon_segment_weights(tokens, parts)
+        features["token_embeddings"] = tokens
         if self.moon.pooling in ("mean", "segments"):
             features["attention_mask"] = self.markers.content(features["input_ids"], features["attention_mask"])
         return features

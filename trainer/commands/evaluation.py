@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +26,8 @@ from trainer.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from trainer.evaluation.models.checkpoint import Checkpoint
     from trainer.evaluation.results import Comparison
 
@@ -89,6 +91,27 @@ def evaluate(
     if html_file is not None:
         html_file.write_text(page(comparison))
         typer.echo(f"Wrote {html_file}.")
+    for folder in dict.fromkeys(file.parent for file in (json_file, html_file) if file is not None):
+        for file in _write_sheets(comparison, data, folder, settings):
+            typer.echo(f"Wrote {file}.")
+
+
+def _write_sheets(comparison: Comparison, data: Path, folder: Path, settings: Settings) -> Iterator[Path]:
+    """Photos that checkpoints get wrong on the home-goods set, one sheet each; several are numbered in their order."""
+    from app.images import read_image
+    from trainer.data.home import HomeSet
+    from trainer.evaluation.wrong_photos import SHEET, contact_sheet
+
+    def read(path: str) -> Image:
+        limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
+        return read_image(str(data / path), **limits)[1]
+
+    for number, evaluation in enumerate(comparison.home.values(), start=1):
+        if evaluation.wrong_photos:
+            products = [item.product for item in HomeSet(data).products]
+            file = folder / (SHEET if len(comparison.home) == 1 else f"{number}-{SHEET}")
+            file.write_bytes(contact_sheet(evaluation.wrong_photos, products, read))
+            yield file
 
 
 def _at_home(checkpoints: Sequence[Checkpoint], data: Path, settings: Settings, seed: int) -> Comparison:

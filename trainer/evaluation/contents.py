@@ -8,7 +8,7 @@ from typing import Literal
 from PIL.Image import Image
 
 from app.errors import BadInputError
-from app.moon.boxes import usable_box
+from app.moon.boxes import cropped, usable_box
 from app.moon.embedder import MAX_PICTURES
 from app.schema import Box
 from trainer.data.corpus import StoredRecord
@@ -86,7 +86,4 @@ class ContentReader:
 def _crop(image: Image, box: Box) -> Image | None:
     """The box with the usual padding; None for boxes that are no use."""
     used = usable_box(box, *image.size)
-    if not used:
-        return None
-    x0, y0, x1, y1 = map(round, used)
-    return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+    return cropped(image, used) if used else None

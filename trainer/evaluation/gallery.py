@@ -11,10 +11,10 @@ from PIL.Image import Image
 
 from app.encoder import Embedder, Vectors
 from app.images import read_image
-from app.moon.boxes import usable_box
+from app.moon.boxes import cropped, usable_box
 from app.schema import Box, Query
 from app.settings import Settings
-from trainer.data.home import HomeSet
+from trainer.data.home import HomeProduct, HomeSet
 from trainer.evaluation.baselines import BM25, RawVision
 from trainer.evaluation.fused import FusedSearch
 from trainer.evaluation.metrics import Rankings, rank
@@ -43,17 +43,21 @@ class Gallery:
         self.rows = {product.id: row for row, product in enumerate(self.products)}
         self.bm25 = BM25(self.products)
         self.bm25_in_all_languages = BM25(self.products, all_languages=True)
+        order = held_out_last(home.products)
         vectors, pictures, colours = [], [], []
-        for batch in track(batches(self.products, settings.batch_size), "catalog"):
+        for rows in track(batches(order, settings.batch_size), "catalog"):
+            batch = [self.products[row] for row in rows]
             images = [[self.read(path) for path in product.images] for product in batch]
             vectors.append(embedder.embed_products(batch, images))
             colours += [mean_colour(own[0]) if own else np.full(3, np.nan) for own in images]
             if vision:
                 pictures.append(vision.embed([image for own in images for image in own]))
-        self.vectors: Vectors = np.concatenate(vectors)
-        self.colours: NDArray[np.float64] = np.stack(colours)
-        self._pictures = np.concatenate(pictures) if pictures else None
-        self._owners = [row for row, product in enumerate(self.products) for _ in product.images]
+        places = np.argsort(order)
+        self.vectors: Vectors = np.concatenate(vectors)[places]
+        self.colours: NDArray[np.float64] = np.stack(colours)[places]
+        owners = [row for row in order for _ in self.products[row].images]
+        self._pictures = np.concatenate(pictures)[np.argsort(owners, kind="stable")] if pictures else None
+        self._owners = sorted(owners)
         self.training = [row for row, item in enumerate(home.products) if item.split == "train"]
 
     def read(self, path: str) -> Image:
@@ -90,6 +94,11 @@ class Gallery:
         return self.vision.nearest(self.vision.embed(images), self._pictures, self._owners)
 
 
+def held_out_last(products: Sequence[HomeProduct]) -> list[int]:
+    """Rows of products, those of the test split last: their pictures are asked about next and are still remembered."""
+    return sorted(range(len(products)), key=lambda row: products[row].split == "test")
+
+
 def whole(image: Image) -> Query:
     """A photo whose box is all of it, so that nothing is cropped."""
     return Query(image=image, box=(0.0, 0.0, float(image.width), float(image.height)))
@@ -98,7 +107,7 @@ def whole(image: Image) -> Query:
 def crop(image: Image, box: Box) -> Image:
     """The part of a photo that the embedder crops for a shopper's box."""
     used = usable_box(box, *image.size)
-    return image if used is None else image.crop((round(used[0]), round(used[1]), round(used[2]), round(used[3])))
+    return image if used is None else cropped(image, used)
 
 
 def batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

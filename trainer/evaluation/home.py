@@ -30,6 +30,7 @@ from trainer.evaluation.targets import Target, targets
 from trainer.evaluation.tasks import mixed_rows, photo_rows
 from trainer.evaluation.text_tasks import text_rows
 from trainer.evaluation.tower_memory import remembering
+from trainer.evaluation.wrong_photos import WrongPhoto
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,12 @@ PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "bm
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measured rows, what they were measured with, and the targets they meet or miss."""
+    """The measured rows, what they were measured with, the targets they meet or miss, and photos it gets wrong."""
 
     rows: list[Row]
     targets: list[Target]
     setup: dict[str, Any]
+    wrong_photos: list[WrongPhoto]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,4 +90,4 @@ def evaluate(settings: Settings, data: Path, seed: int = 0, track: Track = silen
         "threads": torch.get_num_threads(),
         "seconds": round(time.monotonic() - started, 1),
     }
-    return Evaluation(scorer.rows, targets(scorer, home), setup)
+    return Evaluation(scorer.rows, targets(scorer, home), setup, scorer.wrong_photos)

@@ -31,9 +31,9 @@ class Palette:
 
 def mean_colour(image: Image) -> NDArray[np.float64]:
     """CIELAB coordinates (3,) of the mean of the pixels that are not white; of all pixels if all are."""
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float64).reshape(-1, 3)
-    shown = pixels[(pixels < WHITE).any(axis=1)]
-    return lab((shown if len(shown) else pixels).mean(axis=0) / 255)
+    channels = np.ascontiguousarray(np.asarray(image.convert("RGB")).reshape(-1, 3).T)
+    shown = channels[:, (channels < WHITE).any(axis=0)]
+    return lab((shown if shown.size else channels).mean(axis=1, dtype=np.float64) / 255)
 
 
 def lab(colours: NDArray[np.float64]) -> NDArray[np.float64]:

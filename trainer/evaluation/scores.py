@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, ndcg, recall
+from trainer.evaluation.wrong_photos import WrongPhoto
 
 MOON, VISION, LEXICAL, CENTRE = "MOON", "raw vision", "BM25", "centre box"
 LOCAL_LEXICAL, FUSED = "BM25, titles in all languages", "MOON + BM25"
@@ -39,12 +40,16 @@ class Row:
 
 
 class Scorer:
-    """Collects rows and what they are means of; intervals are resampled over queries with one seed."""
+    """Collects rows and what they are means of; intervals are resampled over queries with one seed.
+
+    ``wrong_photos`` are examples of what MOON gets wrong.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rows: list[Row] = []
         self.values: dict[Key, Values] = {}
+        self.wrong_photos: list[WrongPhoto] = []
 
     def add(self, section: str, query: str, metric: str, values: Values) -> None:
         """Per-query values by system become one row."""

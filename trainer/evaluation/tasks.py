@@ -16,6 +16,7 @@ from trainer.evaluation.baselines import centre_box
 from trainer.evaluation.gallery import Gallery, crop, whole
 from trainer.evaluation.metrics import Rankings, recall
 from trainer.evaluation.scores import CENTRE, FUSED, LEXICAL, MOON, VISION, Scorer
+from trainer.evaluation.wrong_photos import wrong_photos
 
 PHOTOS, BOXES, ITEMS, MIXED = "customer photo", "core product", "item query", "photo + text"
 OWN_BOX, TRUE_BOX = "whole photo, box by the model's detector", "whole photo and true box"
@@ -27,7 +28,7 @@ RIGHT_MODEL, RIGHT_SKU = "same model", "exact SKU"
 def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
     """Customer photos of held-out designs: by the model's own detector, by the true box, and without a crop.
 
-    Also how well the detector's box fits the true one, and photo + title.
+    Also how well the detector's box fits the true one, photo + title, and photos that the true box does not help.
     """
     photos = [photo for photo in gallery.home.photos if photo.split == "test"]
     images = [gallery.read(photo.path) for photo in photos]
@@ -37,10 +38,11 @@ def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
     vectors, found = gallery.embed([Query(image=image) for image in images], "photos, own detector")
     boxed = [Query(image=image, box=photo.box) for image, photo in zip(images, photos, strict=True)]
     uncropped = gallery.by_vision(images)
+    by_true_box = gallery.by_moon(boxed, "photos, true box")
     rankings: dict[str, dict[str, Rankings | None]] = {
         OWN_BOX: {MOON: gallery.nearest(vectors), VISION: uncropped},
         TRUE_BOX: {
-            MOON: gallery.by_moon(boxed, "photos, true box"),
+            MOON: by_true_box,
             VISION: gallery.by_vision([crop(image, photo.box) for image, photo in zip(images, photos, strict=True)]),
         },
         "whole photo, no crop": {
@@ -52,6 +54,7 @@ def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
         scorer.recalls(PHOTOS, query, RIGHT_MODEL, 1, answers, models)
         scorer.recalls(PHOTOS, query, RIGHT_MODEL, 10, answers, models)
         scorer.recalls(PHOTOS, query, RIGHT_SKU, 1, answers, skus)
+    scorer.wrong_photos = wrong_photos(photos, by_true_box, models, gallery.products)
     _box_row(gallery, scorer, photos, found)
     items = [Query(text=title, image=image) for title, image in zip(titles, images, strict=True)]
     answers = {MOON: gallery.by_moon(items, "photo + title"), VISION: uncropped, LEXICAL: gallery.bm25.rank(titles)}

@@ -12,8 +12,11 @@ from torch import Tensor
 
 from app.moon.tower import EfficientNetLiteModel
 
-KEPT = 1200
-"""Pictures that are kept, those that were used last: 0.25 MB each for pictures of 224 pixels."""
+KEPT = 1600
+"""Pictures that are kept, those that were used last: 0.25 MB each for pictures of 224 pixels.
+
+Enough for the held-out designs' pictures, the customers' photos of them and the crops of those.
+"""
 
 
 @contextmanager

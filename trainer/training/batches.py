@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +21,8 @@ from torch import Tensor
 from app.errors import BadInputError, CatalogError
 from app.moon.prompt import model_input
 from app.moon.transformer import MoonTransformer
-from trainer.data.views import View
-from trainer.training.features import MapTower, Read, TowerMaps
+from trainer.data.views import Read, View
+from trainer.training.features import MapTower, TowerMaps
 from trainer.training.triplets import Input, Triplet, TripletSource
 
 logger = logging.getLogger(__name__)
@@ -46,13 +47,14 @@ class PixelEncoding:
         self._module, self._read = module, read
 
     def fetch(self, views: Sequence[tuple[View, bool]]) -> Sequence[Image]:
-        read = {location: self._read(location) for location in {view.location: None for view, _ in views}}
-        found: list[Image] = []
+        read, found = cache(self._read), list[Image]()
         for view, mirror in views:
-            image = read[view.location]
-            if found and view.cut != "whole" and view.crop(image) is None:
+            image, box = view.taken(read)
+            part = view.part(image, box)
+            if found and view.cut != "whole" and part is None:
                 continue  # as in the index: where the core is no use, nothing stands beside the picture
-            found.append(ImageOps.mirror(view.of(image)) if mirror else view.of(image))
+            shown = image if part is None else part
+            found.append(ImageOps.mirror(shown) if mirror else shown)
         return found
 
     def features(self, texts: Sequence[str], pictures: Sequence[Sequence[Image]]) -> dict[str, Any]:

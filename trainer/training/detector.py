@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from numpy.typing import NDArray
@@ -15,10 +16,9 @@ from app.errors import BadInputError
 from app.moon.boxes import BoxHead, box_loss, iou
 from app.schema import Box
 from trainer.data.corpus import Corpus
-from trainer.data.pictures import shown_box
 from trainer.data.record import Picture
-from trainer.data.views import VARIANTS, View
-from trainer.training.features import Read, TowerMaps
+from trainer.data.views import VARIANTS, Read, View
+from trainer.training.features import TowerMaps
 from trainer.training.presets import Stage
 
 logger = logging.getLogger(__name__)
@@ -33,28 +33,39 @@ def boxed_pictures(corpus: Corpus, rows: NDArray) -> list[Picture]:
     return list(dict.fromkeys(picture for picture in found if picture is not None and picture.box is not None))
 
 
-def targets_of(pictures: Sequence[Picture], read: Read, *, frames: bool) -> list[Target]:
-    """Whole pictures, and their frames if asked for; a picture that cannot be read is left out with a warning."""
+def targets_of(pictures: Sequence[Picture], read: Read, *, frames: bool, scenes: Iterable[View] = ()) -> list[Target]:
+    """Whole pictures, their frames if asked for, and scenes; what cannot be read is left out with a warning."""
     found: list[Target] = []
     for picture in pictures:
-        try:
-            image = read(picture.location)
-        except BadInputError as error:
-            logger.warning("no box is learned from it: %s", error)
-            continue
-        views = [View(picture.location)]
+        views = [View(picture.location, picture.box)]
         if frames:
             views += [View(picture.location, picture.box, "frame", variant) for variant in range(VARIANTS)]
-        box = shown_box(picture.box, image)  # type: ignore[arg-type]
-        for view in views:
-            x0, y0, x1, y1 = view.crop(image) or (0.0, 0.0, float(image.width), float(image.height))
-            sides = (
-                (box[0] - x0) / (x1 - x0),
-                (box[1] - y0) / (y1 - y0),
-                (box[2] - x0) / (x1 - x0),
-                (box[3] - y0) / (y1 - y0),
-            )
-            found.append((view, tuple(min(max(side, 0.0), 1.0) for side in sides)))  # type: ignore[arg-type]
+        found += _targets(views, read)
+    for scene in scenes:
+        found += _targets([scene], read)
+    return found
+
+
+def _targets(views: Sequence[View], read: Read) -> list[Target]:
+    """Views of one picture with their box."""
+    found: list[Target] = []
+    try:
+        image, box = views[0].taken(read)
+    except BadInputError as error:
+        logger.warning("no box is learned from it: %s", error)
+        return []
+    if box is None:
+        return []
+    for view in views:
+        x0, y0, x1, y1 = view.crop(image, box) or (0.0, 0.0, float(image.width), float(image.height))
+        sides = (
+            (box[0] - x0) / (x1 - x0),
+            (box[1] - y0) / (y1 - y0),
+            (box[2] - x0) / (x1 - x0),
+            (box[3] - y0) / (y1 - y0),
+        )
+        shown = replace(view, box=None) if view.cut == "whole" else view
+        found.append((shown, tuple(min(max(side, 0.0), 1.0) for side in sides)))  # type: ignore[arg-type]
     return found
 
 

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from app.errors import BadInputError
 from app.moon.tower import EfficientNetLiteModel, TowerOutput
-from trainer.data.views import View
+from trainer.data.views import Read, View
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +36,8 @@ SHARD_VIEWS = 1024
 PICTURES = 4
 """Pictures per call of the tower: more cost a CPU more time for fresh memory than they save."""
 
-LAYOUT = 3
+LAYOUT = 4
 """Raised whenever something else is kept of a view."""
-
-Read = Callable[[str], Image]
 
 
 class TowerMaps:
@@ -117,7 +115,7 @@ class TowerMaps:
     def _compute(self, views: Sequence[View]) -> Iterator[Tensor]:
         tower, size = self._tower.eval(), self._tower.config.image_size
         with ThreadPoolExecutor(2) as pool:
-            pixels = list(pool.map(lambda view: _pixels(view.of(self._read(view.location)), size), views))
+            pixels = list(pool.map(lambda view: _pixels(view.show(self._read), size), views))
         for start in range(0, len(pixels), PICTURES):
             batch = torch.stack(pixels[start : start + PICTURES]).to(memory_format=torch.channels_last)
             maps, statistics = tower.look(batch)

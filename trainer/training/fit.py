@@ -116,9 +116,9 @@ def _set_up(
 
     find_box = _boxes(config.boxes, corpus)
     mined = MinedNegatives.open(config.mined, corpus) if config.mined else None
-    source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined)
     cache = settings.data / "trainer"
     store = PictureStore(cache, settings)
+    source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined, store.read)
     starter = Starter(module, store.read, cache) if _keeps_features(module, plan, source) else None
     encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
     validation = DevRecall(corpus, split.dev, source.items, encoding, find_box, config.seed, plan.stages[-1].batch)

@@ -22,6 +22,7 @@ from trainer.training.looks import Gallery, Photos, fit_looks
 from trainer.training.model import bare
 from trainer.training.presets import Stage
 from trainer.training.stages import FINAL, Workshop
+from trainer.training.staging import SCENES
 from trainer.training.trainer import save_safely
 from trainer.training.triplets import TripletSource
 from trainer.training.warmup import align_pictures, align_projector, gate_is_closed, standardise_llm
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_VIEWS = 60_000
 """Feature maps of more views than this are not kept: 49 KB each."""
-CUTS = 2 + 2 * VARIANTS
+CUTS, SCENE_CUTS = 2 + 2 * VARIANTS, 3
 MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
 """Triplets whose positives show what the LLM's output looks like."""
 ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
@@ -43,9 +44,10 @@ def has_small_tower(module: MoonTransformer) -> bool:
 
 
 def views_of(corpus: Corpus, source: TripletSource) -> int:
-    """About how many views the training draws from."""
+    """About how many views the training draws from; a product has about two packshots."""
     queries = int((corpus.columns["modalities"] & 1).sum())
-    return 2 * len(source.items) + CUTS * queries
+    scenes = SCENE_CUTS * SCENES if source.scenes else 0
+    return 2 * len(source.items) * (1 + scenes) + CUTS * queries
 
 
 class Starter:
@@ -79,7 +81,8 @@ class Starter:
             return
         learned: list[Target] = []
         if head is not None:
-            learned = targets_of(boxed_pictures(corpus, train), self._read, frames=True)
+            scenes = shop.source.scenes.of(shop.source.items) if shop.source.scenes else ()
+            learned = targets_of(boxed_pictures(corpus, train), self._read, frames=True, scenes=scenes)
         if head is None or not learned:
             logger.info("no box head is trained: the model has none, or the data have no pictures with boxes")
             return

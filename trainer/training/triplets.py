@@ -7,7 +7,8 @@ processes or workers, sees the same sequence (our decision).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 from app.errors import BadInputError, CatalogError
 from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, label_text, query_text
 from app.moon.segments import mark
-from app.schema import Box
 from trainer.data.corpus import Corpus, StoredRecord
 from trainer.data.keys import id_key
 from trainer.data.negatives import NegativePool
 from trainer.data.record import MODALITIES, Item, Modality, Picture
-from trainer.data.views import VARIANTS, View
+from trainer.data.views import VARIANTS, Read, View
+from trainer.training.slips import noisy
+from trainer.training.staging import FindBox, Scenes
 
 DROP_CATEGORY, DROP_ATTRIBUTES, DROP_TITLE, DROP_CROP = 0.3, 0.5, 0.1, 0.2
 """How often fields are left out, so that no label becomes a shortcut (our decision)."""
@@ -32,9 +34,8 @@ TRIES, LAST_TRIES = 4, 16
 """Candidates of the category, and then of any, before the search for a hard negative ends."""
 RECORDS = 100
 """Records in a row that may have no hard negative before a run gives up."""
-TYPING_ERROR, OTHER_ORDER = 0.1, 0.1
-
-FindBox = Callable[[Picture, str], Box | None]
+SCENE = 0.3
+"""Share of an augmented source's photos that make way for a scene of the product they show, if it has one."""
 
 
 class MinedNegatives(Protocol):
@@ -64,7 +65,7 @@ class Triplet:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, typos."""
+    """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, scenes, slips."""
 
     mixture: tuple[float, float, float] = (12.0, 3.0, 2.0)
     sibling_share: float = 0.0
@@ -72,7 +73,10 @@ class Recipe:
 
 
 class TripletSource:
-    """Draws triplets of the training records of a corpus; their items alone become random negatives."""
+    """Draws triplets of the training records of a corpus; their items alone become random negatives.
+
+    With ``read``, an augmented source shows scenes; their rooms are pictures of its own records alone.
+    """
 
     def __init__(
         self,
@@ -82,9 +86,10 @@ class TripletSource:
         seed: int,
         find_box: FindBox,
         mined: MinedNegatives | None = None,
+        read: Read | None = None,
     ) -> None:
         self.corpus, self.recipe, self.seed = corpus, recipe, seed
-        self._rows, self._find_box, self._mined = rows, find_box, mined
+        self._find_box, self._mined = find_box, mined
         columns = corpus.columns
         bits, weights = columns["modalities"][rows], columns["weight"][rows]
         self._pools = {
@@ -95,6 +100,7 @@ class TripletSource:
         own = np.concatenate([columns["positive"][rows], columns["negative"][rows]])
         self.items = np.unique(own[own >= 0])
         self._negatives = NegativePool(corpus, self.items)
+        self.scenes = Scenes(corpus, rows, find_box, read) if recipe.augment and read is not None else None
         if not self.modalities:
             raise BadInputError(
                 f"{corpus.name}: no training record has queries of a kind that the mixture {recipe.mixture} of image, "
@@ -107,9 +113,10 @@ class TripletSource:
         return [name for name in self._pools if self.recipe.mixture[MODALITIES.index(name)] > 0]
 
     def of_pictures(self) -> TripletSource:
-        """The same records, of which pictures alone are queries."""
-        recipe = replace(self.recipe, mixture=(1.0, 0.0, 0.0))
-        return TripletSource(self.corpus, self._rows, recipe, self.seed, self._find_box)
+        """The same source, of which pictures alone are queries."""
+        only = copy(self)
+        only.recipe = replace(self.recipe, mixture=(1.0, 0.0, 0.0))
+        return only
 
     def draw(self, number: int, attempt: int = 0) -> Triplet:
         """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read.
@@ -128,11 +135,13 @@ class TripletSource:
             self.corpus.item_document_keys(record.positive, positive),
             self.corpus.item_document_keys(negative_row, negative),
         )
+        query = self._query(record, modality, rng)
+        staged = {view.location for view, _ in query.views if view.room is not None}
         documents = [
-            self._document(item, (item.category or positive.category) if shows_category else (), labels, rng)
+            self._document(item, staged, (item.category or positive.category) if shows_category else (), labels, rng)
             for item in (positive, negative)
         ]
-        return Triplet(self._query(record, modality, rng), documents[0], documents[1], keys, row)
+        return Triplet(query, documents[0], documents[1], keys, row)
 
     def _with_negative(self, pool: _Pool, number: int | None, rng: random.Random) -> tuple[int, StoredRecord, int]:
         """The record's row, the record and its hard negative; one that every product answers makes way for another."""
@@ -184,7 +193,20 @@ class TripletSource:
             text = query_text(words) if record.segment == "title" else label_text(record.text, record.segment)
         if modality == "text" or record.picture is None:
             return Input(text=text)
-        return Input(self._query_views(record.picture, record.text, rng), text)
+        scene = self._scene(record, record.picture, rng)
+        views = self._query_views(record.picture, record.text, rng) if scene is None else self._scene_views(scene, rng)
+        return Input(views, text)
+
+    def _scene(self, record: StoredRecord, picture: Picture, rng: random.Random) -> View | None:
+        """Now and then a scene of what the picture shows, where that is known."""
+        if self.scenes is None or rng.random() >= SCENE:
+            return None
+        item = record.positive if "image" in record.modalities else self.scenes.shown(picture.location)
+        return None if item is None else self.scenes.draw(item, rng)
+
+    def _scene_views(self, scene: View, rng: random.Random) -> tuple[tuple[View, bool], ...]:
+        mirror, core = rng.random() < 0.5, replace(scene, cut=rng.choice(("core", "loose")))
+        return _beside(scene, core, mirror, rng.random() < CROP_ALONE, rng)
 
     def _query_views(self, picture: Picture, title: str, rng: random.Random) -> tuple[tuple[View, bool], ...]:
         box = self._find_box(picture, title)
@@ -192,24 +214,26 @@ class TripletSource:
         whole = View(picture.location)
         if box is None:
             return ((whole, mirror),)
-        core = View(picture.location, box, "core")
+        core, alone = View(picture.location, box, "core"), False
         if self.recipe.augment:
             loose = [View(picture.location, box, "loose", variant) for variant in range(VARIANTS)]
             frames = [View(picture.location, box, "frame", variant) for variant in range(VARIANTS)]
             core, whole = rng.choice([core, *loose]), rng.choice([whole, whole, *frames])
-            if rng.random() < CROP_ALONE:
-                return ((core, mirror),)
-        return ((whole, mirror),) if rng.random() < DROP_CROP else ((whole, mirror), (core, mirror))
+            alone = rng.random() < CROP_ALONE
+        return _beside(whole, core, mirror, alone, rng)
 
-    def _document(self, item: Item, category: Sequence[str], labels: bool, rng: random.Random) -> Input:
-        """An item's pictures and words.
+    def _document(
+        self, item: Item, staged: Collection[str], category: Sequence[str], labels: bool, rng: random.Random
+    ) -> Input:
+        """An item's pictures and words; the packshot that the query staged only if there is no other (our decision).
 
         A negative without a category takes the positive's, and both show theirs or neither does: what one alone shows
         would tell them apart (our decision).
         """
-        count = min(len(item.pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
+        pictures = [picture for picture in item.pictures if picture.location not in staged] or item.pictures
+        count = min(len(pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
         views: list[tuple[View, bool]] = []
-        for picture in rng.sample(item.pictures, count):
+        for picture in rng.sample(pictures, count):
             mirror = self.recipe.augment and rng.random() < 0.5
             views.append((View(picture.location), mirror))
             box = self._find_box(picture, item.title)
@@ -220,6 +244,13 @@ class TripletSource:
         if labels and rng.random() >= DROP_ATTRIBUTES:
             text += attribute_text(item.attributes)
         return Input(tuple(views), text)
+
+
+def _beside(whole: View, core: View, mirror: bool, alone: bool, rng: random.Random) -> tuple[tuple[View, bool], ...]:
+    """A query's core crop ``alone``, or the whole picture, mostly with the crop behind it."""
+    if alone:
+        return ((core, mirror),)
+    return ((whole, mirror),) if rng.random() < DROP_CROP else ((whole, mirror), (core, mirror))
 
 
 class _Pool:
@@ -245,16 +276,3 @@ class _Pool:
         if self._heights is None:
             return int(self._rows[rng.randrange(len(self._rows))])
         return int(self._rows[np.searchsorted(self._heights, rng.random() * self._heights[-1], side="right")])
-
-
-def noisy(text: str, rng: random.Random) -> str:
-    """Now and then a typing error or another order of words, as shoppers write."""
-    draw = rng.random()
-    if draw < TYPING_ERROR and len(text) > 4:
-        place = rng.randrange(1, len(text) - 1)
-        return text[:place] + text[place + 1 :]
-    if draw < TYPING_ERROR + OTHER_ORDER:
-        words = text.split()
-        rng.shuffle(words)
-        return " ".join(words)
-    return text

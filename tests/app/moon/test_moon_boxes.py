@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.moon.boxes import BoxHead, box_loss, iou, usable_box
+from app.moon.boxes import BoxHead, box_loss, cropped, iou, usable_box
 from app.moon.detect import has_plain_ground
 
 side = st.floats(-500, 1500, allow_nan=False)
@@ -123,3 +123,9 @@ def test_packshots_have_a_plain_ground_and_photos_do_not():
     assert has_plain_ground(packshot)
     assert not has_plain_ground(room)
     assert not has_plain_ground(Image.new("RGB", (40, 40), (230, 230, 230)))
+
+
+def test_a_box_thinner_than_a_pixel_leaves_one():
+    image = Image.new("RGB", (40, 40))
+    assert cropped(image, (10.1, 3.4, 10.3, 20.6)).size == (1, 18)
+    assert cropped(image, (0.0, 0.0, 39.6, 20.0)).size == (40, 20)

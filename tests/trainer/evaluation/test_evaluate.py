@@ -157,3 +157,26 @@ def test_the_gallery_is_read_anew_for_every_evaluation(gallery, embedder):
     again = Gallery(gallery.home, embedder, None, gallery.settings)
     assert embedder.embedded_products == before + 16
     assert np.array_equal(again.nearest(np.eye(64)[:1]), gallery.nearest(np.eye(64)[:1]))
+
+
+class OneByOne:
+    """Vectors of an embedder, and which products it was shown in which order."""
+
+    def __init__(self, embedder) -> None:
+        self._embedder, self.seen = embedder, []
+
+    def embed_products(self, products, images):
+        self.seen += [product.id for product in products]
+        return self._embedder.embed_products(products, images)
+
+
+def test_held_out_products_are_seen_last_and_stand_in_the_catalogs_order(home_folder, embedder, settings):
+    home = HomeSet(home_folder)
+    home.products.insert(0, home.products.pop())
+    shown = OneByOne(embedder)
+    gallery = Gallery(home, shown, None, settings)
+    splits = [home.products[gallery.rows[key]].split for key in shown.seen]
+    assert splits == sorted(splits, key=lambda split: split == "test")
+    assert [home.products[0].product.id, home.products[0].split] == [gallery.products[0].id, "test"]
+    own = [embedder.embed_products([p], [[gallery.read(path) for path in p.images]])[0] for p in gallery.products]
+    np.testing.assert_allclose(gallery.vectors, own, atol=1e-6)

@@ -57,6 +57,10 @@ def test_two_checkpoints_stand_in_one_table_of_targets(run, trained, corpus, hom
     assert found["home"].keys() == set(names)
     assert [len(spread["values"]) for spread in found["spreads"]] == [2] * len(found["home"][names[0]]["targets"])
     assert page.read_text().count("customer photo, true box: exact SKU R@1") == 3
+    wrong = [found["home"][name]["wrong_photos"] for name in names]
+    sheets = [tmp_path / f"{number}-wrong-photos.webp" for number in (1, 2)]
+    assert [bool(photos) for photos in wrong] == [sheet.is_file() for sheet in sheets] == [True, True]
+    assert all(photo["found_id"] != photo["product_id"] for photo in wrong[0])
 
 
 def test_a_checkpoint_that_knows_test_designs_is_refused_before_any_is_measured(run, trained, corpus, home_folder):

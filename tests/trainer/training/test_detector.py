@@ -43,8 +43,22 @@ def test_targets_are_where_the_box_lies_in_every_view():
     targets = targets_of([Picture("a.jpg", BOX)], scene, frames=True)
     assert [view.cut for view, _ in targets] == ["whole"] + ["frame"] * VARIANTS
     for view, box in targets:
-        assert box == pytest.approx(black(view.of(scene("a.jpg"))), abs=0.02)
+        assert box == pytest.approx(black(view.show(scene)), abs=0.02)
     assert [view for view, _ in targets_of([Picture("a.jpg", BOX)], scene, frames=False)] == [View("a.jpg")]
+
+
+def test_scenes_are_targets_with_their_own_box():
+    room = Picture("room.jpg", (20.0, 20.0, 60.0, 60.0))
+
+    def read(location: str) -> Image.Image:
+        return Image.new("RGB", (300, 300), "khaki") if location == "room.jpg" else scene(location)
+
+    views = [View("a.jpg", variant=variant, room=room) for variant in range(4)]
+    targets = targets_of([], read, frames=True, scenes=views)
+    assert [view for view, _ in targets] == views
+    for view, box in targets:
+        assert box == pytest.approx(black(view.show(read)), abs=0.03)
+    assert targets_of([], read, frames=True, scenes=[View("room.jpg", room=room)]) == []
 
 
 def test_targets_are_right_for_pictures_that_were_read_smaller():

@@ -52,7 +52,7 @@ def test_maps_come_in_the_asked_order_and_are_computed_once(tower, tmp_path):
 
 def test_maps_are_the_towers_output_for_the_picture(tower, tmp_path):
     read = Reader()
-    pixels = torch.stack([features._pixels(view.of(read(view.location)), 64) for view in VIEWS])
+    pixels = torch.stack([features._pixels(view.show(read), 64) for view in VIEWS])
     with torch.inference_mode():
         output = tower(pixels)
     expected = torch.cat([output.last_hidden_state.flatten(1), output.statistics], dim=1)

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from app.settings import Settings
 from trainer.data.corpus import Corpus
 from trainer.data.negatives import training_items
 from trainer.data.open import open_corpus
+from trainer.data.pictures import PictureStore
 from trainer.data.record import Item
 from trainer.data.splits import TrainingRows, training_rows
 from trainer.training.triplets import Recipe, TripletSource
@@ -31,9 +33,10 @@ def split(demo) -> TrainingRows:
 
 
 @pytest.fixture(scope="module")
-def source(demo, split) -> TripletSource:
+def source(demo, split, tmp_path_factory) -> TripletSource:
     recipe = Recipe((1.0, 1.0, 1.0), sibling_share=0.2, augment=True)
-    return TripletSource(demo, split.train, recipe, 0, lambda picture, _: picture.box)
+    read = PictureStore(tmp_path_factory.mktemp("pictures"), Settings()).read
+    return TripletSource(demo, split.train, recipe, 0, lambda picture, _: picture.box, read=read)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +59,13 @@ def test_no_draw_shows_a_held_out_design(demo, source, held_out, monkeypatch):
     assert len(documents) >= 2 * DRAWS
     assert not designs(documents) & held_out
     photos = pl.read_parquet(DEMO / "photos.parquet").filter(pl.col("shows_test_model") | (pl.col("split") == "test"))
-    shown = {view.location for triplet in triplets for view, _ in triplet.query.views}
+    views = {view for triplet in triplets for view, _ in triplet.query.views}
+    rooms = {view.room.location for view in views if view.room is not None}
+    shown = rooms | {view.location for view in views}
+    assert len(rooms) > 100
     assert len(shown) > 500
+    tests = pl.read_parquet(DEMO / "catalog.parquet").filter(pl.col("split") == "test")
+    assert not shown & {str(DEMO / path) for path in tests["images"].explode()}
     assert not shown & {str(DEMO / path) for path in photos["path"]}
 
 

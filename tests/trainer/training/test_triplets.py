@@ -1,18 +1,20 @@
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from app.errors import BadInputError, CatalogError
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.keys import WIDTH, id_key
 from trainer.data.record import MODALITIES, Item, Picture, Record
 from trainer.data.splits import training_rows
-from trainer.training.triplets import MAX_TITLE_CHARS, Input, Recipe, Triplet, TripletSource, noisy
+from trainer.data.views import View
+from trainer.training.staging import SCENES
+from trainer.training.triplets import MAX_TITLE_CHARS, SCENE, Input, Recipe, Triplet, TripletSource
 
 SEATS, LAMPS = ("Home", "Seats"), ("Home", "Lamps")
 EVEN = (1.0, 1.0, 1.0)
@@ -315,11 +317,67 @@ def test_documents_show_one_picture_or_two(make):
     assert np.mean([count == 2 for count in wholes]) == pytest.approx(0.25, abs=0.08)
 
 
-def test_shoppers_slips_keep_the_letters_of_the_words():
-    rng = random.Random(0)
-    found = Counter(noisy("red oak chair", rng) for _ in range(500))
-    assert found["red oak chair"] / 500 == pytest.approx(0.8, abs=0.06)
-    for text in found:
-        missing = Counter("red oak chair".replace(" ", "")) - Counter(text)
-        assert missing.total() <= 1
-    assert noisy("sofa", random.Random(1)) == "sofa"
+def white_or_room(location: str) -> Image.Image:
+    """Packshots named p... are red on white; other pictures are grey."""
+    image = Image.new("RGB", (120, 100), "white" if location.startswith("p") else "grey")
+    ImageDraw.Draw(image).rectangle((30, 30, 80, 70), fill="red")
+    return image
+
+
+STAGED = [
+    Item("red", "Red chair", (Picture("p0.jpg"), Picture("p1.jpg")), group="g"),
+    Item("blue", "Blue chair", (Picture("p2.jpg"),), group="g"),
+    Item("lamp", "Lamp", (Picture("shelf.jpg"),)),
+]
+PHOTO, OTHER_PHOTO = Picture("q.jpg", BOX), Picture("r.jpg", BOX)
+ASKED = [
+    Record("red", "red chair", PHOTO, modalities=("image",)),
+    Record("blue", "in blue", PHOTO, modalities=("both",)),
+    Record("blue", "in blue", Picture("unknown.jpg", BOX), modalities=("both",)),
+    Record("lamp", "lamp", OTHER_PHOTO, modalities=("image",)),
+]
+
+
+def staged_draws(make, **more) -> list[Triplet]:
+    recipe = Recipe(EVEN, augment=True)
+    return draws(source_of(make(ASKED, STAGED, **more), recipe, read=white_or_room), 600)
+
+
+def scenes_in(triplets: Iterable[Triplet]) -> list[View]:
+    return [view for t in triplets for view, _ in t.query.views if view.room is not None]
+
+
+def test_photos_make_way_for_scenes_of_the_product_that_they_show(make):
+    triplets = staged_draws(make)
+    for row in (0, 1):
+        drawn = [t for t in triplets if t.record == row]
+        assert np.mean([bool(scenes_in([t])) for t in drawn]) == pytest.approx(SCENE, abs=0.09)
+        assert {view.location for view in scenes_in(drawn)} == {"p0.jpg", "p1.jpg"}
+    assert not scenes_in(t for t in triplets if t.record == 2), "nobody knows what that picture shows"
+    assert not scenes_in(t for t in triplets if t.record == 3), "its packshot is not on white"
+
+
+def test_scenes_are_few_and_their_rooms_are_photos_of_the_records(make):
+    views = set(scenes_in(staged_draws(make)))
+    assert {view.room for view in views} <= {PHOTO, OTHER_PHOTO}
+    assert {(view.cut, view.variant) for view in views} == {(c, n) for c in ("whole", "core", "loose") for n in (0, 1)}
+    assert len(views) == 2 * 3 * SCENES
+
+
+def test_rooms_never_come_from_records_of_other_splits(make):
+    records = [*ASKED, *(Record("lamp", "", Picture(f"{split}.jpg", BOX), split=split) for split in ("dev", "test"))]
+    source = source_of(make(records, STAGED), Recipe(EVEN, augment=True), read=white_or_room)
+    assert {room.location for room in source.scenes.rooms} == {"q.jpg", "r.jpg"}
+
+
+def test_a_document_shows_another_packshot_than_the_one_in_the_querys_scene(make):
+    for triplet in staged_draws(make):
+        staged = {view.location for view in scenes_in([triplet])}
+        shown = {view.location for document in (triplet.positive, triplet.negative) for view, _ in document.views}
+        assert not staged & shown
+
+
+@pytest.mark.parametrize("recipe", [Recipe(EVEN), Recipe(EVEN, augment=True)])
+def test_without_augmentation_or_pictures_to_read_there_are_no_scenes(make, recipe):
+    reader = None if recipe.augment else white_or_room
+    assert not scenes_in(draws(source_of(make(ASKED, STAGED), recipe, read=reader), 200))
