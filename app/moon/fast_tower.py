@@ -75,7 +75,7 @@ class FastTower(EfficientNetLiteModel):
         if self._maps is None:
             return super().look(pixel_values)
         maps = self._maps(pixel_values)
-        return maps[-1], torch.cat([_statistics(one) for one in maps], dim=1)
+        return maps[-1], torch.cat([_statistics(seen) for seen in (pixel_values, *maps)], dim=1)
 
 
 def _compiled(tower: EfficientNetLiteModel) -> Maps:

@@ -14,7 +14,9 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import astuple
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from app.errors import BadInputError
+from app.moon.fast_tower import FastTower
 from app.moon.tower import EfficientNetLiteModel, TowerOutput
 from trainer.data.views import Read, View
 
@@ -111,9 +114,15 @@ class TowerMaps:
         temporary.replace(shard)
         self._new = []
 
+    @cached_property
+    def _served(self) -> EfficientNetLiteModel:
+        """A copy of the tower as it is served: fast, the same within float noise."""
+        tower = deepcopy(self._tower).eval()
+        return FastTower.of(tower) if tower.device.type == "cpu" else tower
+
     @torch.inference_mode()
     def _compute(self, views: Sequence[View]) -> Iterator[Tensor]:
-        tower, size = self._tower.eval(), self._tower.config.image_size
+        tower, size = self._served, self._tower.config.image_size
         with ThreadPoolExecutor(2) as pool:
             pixels = list(pool.map(lambda view: _pixels(view.show(self._read), size), views))
         for start in range(0, len(pixels), PICTURES):
