@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,3 +143,23 @@ def test_openvino_uses_as_many_threads_as_torch(trained, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     FastTower.of(copy.deepcopy(trained))
     assert given[0]["INFERENCE_NUM_THREADS"] == 1
+
+
+REPORTS = """
+import sys
+from app.moon.fast_tower import FastTower
+from app.moon.tower import EfficientNetLiteConfig, EfficientNetLiteModel
+tower = FastTower.of(EfficientNetLiteModel(EfficientNetLiteConfig(image_size=32, grid=1)))
+print(tower._maps is not None, [name for name in sys.modules if name.startswith("openvino_telemetry.")])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
+def test_openvino_reports_nothing_to_its_makers(tmp_path):
+    environment = {**os.environ, "HOME": str(tmp_path), "CI": "false"}
+    run = subprocess.run(
+        [sys.executable, "-c", REPORTS], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.strip() == "True []"
+    assert not (tmp_path / "intel").exists()
