@@ -61,7 +61,9 @@ def fit(
         int | None, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
     ] = FIT.past_batches,
     spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
-    mixture: Annotated[str, typer.Option(help="Weights of image, text and image+text queries")] = FIT.mixture,
+    mixture: Annotated[
+        str | None, typer.Option(help="Weights of image, text and image+text queries, instead of the preset's")
+    ] = FIT.mixture,
     sibling_share: Annotated[
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,

@@ -16,7 +16,7 @@ class FitConfig:
 
     ``steps``, ``batch`` and ``lr`` are the main stage's, ``skip_steps`` and ``box_steps`` the starter's other stages'.
     ``batch`` counts triplets per process and step, ``mini_batch`` is the size of the gradient-cached parts of it,
-    ``mixture`` weighs image, text and image+text queries (paper: 12 : 3 : 2), ``past_batches`` is the k of the temporal
+    ``mixture`` weighs image, text and image+text queries (None: as the preset), ``past_batches`` is the k of the temporal
     negatives, ``lora_rank`` 0 stands for full fine-tuning, ``sibling_share`` is how often the hard negative is another
     SKU of the positive's model instead of another product of its category.
     """
@@ -37,7 +37,7 @@ class FitConfig:
     objective: Objective = "infonce"
     past_batches: int | None = None
     spatial: bool = True
-    mixture: str = "12:3:2"
+    mixture: str | None = None
     sibling_share: float = 0.0
     mined: Path | None = None
     boxes: Path | None = None

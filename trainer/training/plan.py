@@ -85,7 +85,8 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
     else:
         plan.choose("past_batches", preset.past_batches, f"preset {config.preset}; the paper has 2")
     plan.choose("dims", _dims(config.dims, width), "widths that are trained beside the full one")
-    plan.recipe = Recipe(_mixture(config.mixture), config.sibling_share, preset.augment)
+    mixture = preset.mixture if config.mixture is None else config.mixture
+    plan.recipe = Recipe(_mixture(mixture), config.sibling_share, preset.augment)
     plan.stages = [_stage(plan, stage, records) for stage in preset.stages]
     return plan
 

@@ -33,7 +33,8 @@ class Preset:
 
     ``base`` None stands for the configured MOON checkpoint. ``moon`` is how a base that is no MOON checkpoint yet is
     upcycled. ``rates`` are learning rates relative to the stage's, by regular expressions over parameter names;
-    ``frozen`` are such expressions for what is never trained. ``past_batches`` is the k of the temporal negatives (2 in
+    ``frozen`` are such expressions for what is never trained. ``mixture`` weighs image, text and image+text queries
+    (paper: 12 : 3 : 2). ``past_batches`` is the k of the temporal negatives (2 in
     the paper), which need an encoder that changes slowly. ``augment`` allows cuts, mirrored pictures and typos.
     """
 
@@ -43,6 +44,7 @@ class Preset:
     lora_rank: int
     rates: Mapping[str, float] = field(default_factory=dict)
     frozen: tuple[str, ...] = (SHARED_FFN,)
+    mixture: str = "12:3:2"
     past_batches: int = 2
     augment: bool = False
     about: str = ""
@@ -77,6 +79,7 @@ PRESETS: dict[str, Preset] = {
             r"log_temperature": 10.0,
         },
         frozen=(SHARED_FFN, r"projector\.linear_1"),
+        mixture="4:8:5",
         past_batches=0,
         augment=True,
         about="the small model that runs on a laptop",

@@ -56,15 +56,17 @@ def align_projector(module: MoonTransformer, tokens: Tensor) -> None:
 
 @torch.no_grad()
 def align_pictures(path: PicturePath, statistics: Tensor) -> None:
-    """Start looks as principal components of the tower's statistics (pictures, channels) of training pictures."""
+    """Start looks as principal components of the tower's statistics (pictures, channels) of training pictures.
+
+    Components keep their length: scaled down, the first steps of training would wipe them out.
+    """
     path.centre.copy_(statistics.mean(dim=0))
     path.spread.copy_(statistics.std(dim=0).clamp(min=1e-3))
     standard = (statistics - path.centre) / path.spread
     rank = min(path.picture_dims, *standard.shape)
     _, deviations, components = torch.pca_lowrank(standard, q=rank, center=False, niter=4)
-    flat = components / deviations.sqrt()
     path.looks.weight.zero_()
-    path.looks.weight[:rank] = (flat / (standard @ flat).norm(dim=1).mean()).T
+    path.looks.weight[:rank] = (components / (deviations / deviations[0]).sqrt()).T
 
 
 class _PassThrough(nn.Module):

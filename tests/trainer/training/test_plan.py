@@ -176,7 +176,8 @@ def test_wrong_widths_are_refused(wish, message):
 
 def test_the_mixture_weighs_image_text_and_both():
     assert plan_of(mixture="1:0:2.5").recipe.mixture == (1.0, 0.0, 2.5)
-    assert plan_of().recipe.mixture == (12.0, 3.0, 2.0)
+    assert plan_of(preset="qwen2.5-vl-3b").recipe.mixture == (12.0, 3.0, 2.0)
+    assert plan_of(preset="starter").recipe.mixture == (4.0, 8.0, 5.0)
 
 
 @pytest.mark.parametrize("wish", ["", "1:2", "1:2:3:4", "a:b:c", "1:-1:1", "0:0:0", "nan:1:1", "inf:1:1", "1,2,3"])
