@@ -15,8 +15,9 @@ TEMPLATE_VERSION = 1
 class MoonConfig:
     """Guided experts (paper, eq. 4), pooling and core product detection. Defaults follow the paper where it speaks.
 
-    ``experts`` counts the two reserved ones (category, attribute). ``expert_rank=None`` copies the whole FFN per expert
-    (paper); a number keeps one shared FFN and gives each expert a low-rank update (our decision, for 3B backbones).
+    ``experts`` counts the two reserved ones (category, attribute); ``guided=False`` reserves none, and all are free for
+    every token, to see what guidance brings. ``expert_rank=None`` copies the whole FFN per expert (paper); a number
+    keeps one shared FFN and gives each expert a low-rank update (our decision, for 3B backbones).
     ``renormalise=False`` is the paper's literal form, in which the weights of inactive experts are lost.
     ``pooling`` is ``mean`` over visual and text content (our reading), ``mean_all`` over every token (paper, literal),
     ``last``, or ``segments``: the mean of each segment at unit length, joined by learned weights, so that four words
@@ -30,6 +31,7 @@ class MoonConfig:
 
     experts: int = 4
     top_k: int = 2
+    guided: bool = True
     expert_rank: int | None = None
     moe_layers: Literal["all", "upper_half_alternate"] = "all"
     renormalise: bool = True
@@ -48,6 +50,11 @@ class MoonConfig:
             raise ValueError(f"top_k={self.top_k}: must be between 1 and the {self.experts - 2} free experts")
         if self.picture_dims and not self.skip:
             raise ValueError(f"picture_dims={self.picture_dims} needs skip=True: they are filled by the skip path")
+
+    @property
+    def free_experts(self) -> int:
+        """How many experts any token may use; they come first."""
+        return self.experts - 2 if self.guided else self.experts
 
     @classmethod
     def of(cls, config: Any) -> MoonConfig:

@@ -60,17 +60,17 @@ class GuidedExperts(nn.Module, ABC):
         """Weight of every expert on every token, shape (tokens, experts); in training, adds the load-balancing loss."""
         logits = self.router(flat).float()
         if self.training and self.config.balance > 0 and torch.is_grad_enabled():
-            free = self.config.experts - 2
+            free = self.config.free_experts
             loss = _balance(logits[:, :free], self.used(logits, types)[:, :free])
             logits = _AddLossGradient.apply(logits, loss, self.config.balance * self.balance_scale)
         return self.weigh(logits, types).to(flat.dtype)
 
     def used(self, logits: Tensor, types: Tensor) -> Tensor:
         """Boolean (tokens, experts): the top-k free experts of a token and the one that is reserved for its type."""
-        real, free = types != TokenType.PADDING, logits[:, : self.config.experts - 2]
+        real, free = types != TokenType.PADDING, logits[:, : self.config.free_experts]
         best = torch.zeros_like(free, dtype=torch.bool).scatter(1, free.topk(self.config.top_k, dim=1).indices, True)
-        reserved = torch.stack([types == TokenType.CATEGORY, types == TokenType.ATTRIBUTE], dim=1)
-        return torch.cat([best & real[:, None], reserved], dim=1)
+        kinds = (TokenType.CATEGORY, TokenType.ATTRIBUTE) if self.config.guided else ()
+        return torch.cat([best & real[:, None], *((types == kind)[:, None] for kind in kinds)], dim=1)
 
     def weigh(self, logits: Tensor, types: Tensor) -> Tensor:
         """Router logits (tokens, experts) and token types (tokens,) to weights (tokens, experts).

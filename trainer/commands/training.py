@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError
 from trainer.commands.options import DEMO, Boxes, DataOption, Event, Format, Images, Log, Out, Seed, event_weights
-from trainer.training.config import FitConfig, Objective, Precision
+from trainer.training.config import PARTS, FitConfig, Objective, Precision
 from trainer.training.presets import PRESETS
 
 FIT = FitConfig()
@@ -38,6 +38,9 @@ def fit(
     skip_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the starter's skip path alone; 0: none")
     ] = FIT.skip_steps,
+    looks_steps: Annotated[
+        int | None, typer.Option(min=0, help="Steps of the starter's looks of pictures; 0: none")
+    ] = FIT.looks_steps,
     box_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the starter's core product detector; 0: none")
     ] = FIT.box_steps,
@@ -67,6 +70,13 @@ def fit(
     sibling_share: Annotated[
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help=f"Leave a part out, to see what it brings; can be given several times: {', '.join(PARTS)}",
+        ),
+    ] = None,
     mined: Annotated[Path | None, typer.Option(help="Hard negatives from `trainer mine`")] = FIT.mined,
     boxes: Boxes = FIT.boxes,
     dims: Annotated[
@@ -90,7 +100,7 @@ def fit(
     first = int(os.environ.get("RANK", "0")) == 0
     logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s")
     given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
-    config = FitConfig(**{**given, "preset": preset.value})
+    config = FitConfig(**{**given, "preset": preset.value, "without": tuple(without or ())})
     warnings.filterwarnings("ignore", category=FutureWarning)  # between libraries, nothing that a user could change
     from safetensors import SafetensorError
     from torch import OutOfMemoryError

@@ -47,10 +47,10 @@ class MoonLoss(CachedLossMixin, nn.Module):
     how the Trainer evaluates. The temperature's gradient is averaged over ranks here, since only the model is wrapped.
 
     ``objective``: ``infonce`` or ``circle`` · ``past_batches``: k · ``memory_warmup``: batches before the memory is
-    used · ``spatial``: whether other ranks' documents take part · ``mini_batch_size``: rows per model call with
-    gradient caching, ``None`` for a call per column and no caching · ``accumulation``: steps whose gradients the
-    Trainer adds up; it only weighs the experts' load balancing, of which an optimiser step receives the mean over
-    its model calls by rows.
+    used · ``spatial``: whether other ranks' documents take part · ``hard_negatives``: whether the third column does ·
+    ``mini_batch_size``: rows per model call with gradient caching, ``None`` for a call per column and no caching ·
+    ``accumulation``: steps whose gradients the Trainer adds up; it only weighs the experts' load balancing, of which an
+    optimiser step receives the mean over its model calls by rows.
 
     After a training step ``stats`` holds, as tensors and of this rank, ``negatives`` and ``masked`` (means per query)
     and ``temperature``. Raises ValueError for columns or labels of another shape and for arguments out of range.
@@ -66,6 +66,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
         past_batches: int = 2,
         memory_warmup: int = 0,
         spatial: bool = True,
+        hard_negatives: bool = True,
         dims: Sequence[int] = (),
         mini_batch_size: int | None = None,
         accumulation: int = 1,
@@ -84,6 +85,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
         self.model = model
         self.objective = OBJECTIVES[objective]
         self.margin, self.spatial, self.dims, self.accumulation = margin, spatial, tuple(dims), accumulation
+        self.hard_negatives, self._used = hard_negatives, COLUMNS if hard_negatives else COLUMNS - 1
         self.uses_gradient_cache = mini_batch_size is not None
         self.mini_batch_size = mini_batch_size or 0
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
@@ -107,8 +109,9 @@ class MoonLoss(CachedLossMixin, nn.Module):
             )
         with torch.no_grad():  # moved, not only cut off: outside its limits the parameter would get no gradient
             self.log_temperature.clamp_(*map(math.log, TEMPERATURES))
+        columns = columns[: self._used]
         if not self.uses_gradient_cache:
-            self._weigh_balance(1 / COLUMNS)
+            self._weigh_balance(1 / self._used)
             reps = [[self._with_all_parameters(self.model(column)["sentence_embedding"])] for column in columns]
             return self.calculate_loss(reps, labels)
         loss = self.forward_cached(columns, labels)
@@ -121,7 +124,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
         self, sentence_feature: dict[str, Tensor], begin: int, end: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, RandContext | None]:
         """Also tells the experts what share of the step's rows this call has."""
-        self._weigh_balance((end - begin) / (COLUMNS * len(sentence_feature["input_ids"])))
+        self._weigh_balance((end - begin) / (self._used * len(sentence_feature["input_ids"])))
         embeddings, random_state = super().embed_minibatch(sentence_feature, begin, end, *args, **kwargs)
         return self._with_all_parameters(embeddings), random_state
 
@@ -129,22 +132,21 @@ class MoonLoss(CachedLossMixin, nn.Module):
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
         """The loss from embeddings, per column in mini-batches; ``with_backward`` as gradient caching asks for it."""
-        queries, positives, negatives = (torch.cat(column) for column in reps)
+        queries, *others = (torch.cat(column) for column in reps)
         log_temperature: Tensor = self.log_temperature
         if with_backward:  # the gradient waits for the backward pass of the returned loss, as the embeddings' does
             log_temperature = log_temperature.detach().requires_grad_()
         with torch.autocast(queries.device.type, enabled=False):
-            documents = torch.cat([positives, negatives])
-            loss = self._contrast(queries, documents, cast(Tensor, labels), log_temperature)
+            loss = self._contrast(queries, torch.cat(others), cast(Tensor, labels)[:, : self._used], log_temperature)
         if with_backward:
             loss.backward()
             self._temperature_gradient = log_temperature.grad
         return loss.detach() if with_backward else loss
 
     def _contrast(self, queries: Tensor, documents: Tensor, labels: Tensor, log_temperature: Tensor) -> Tensor:
-        """Queries (B, d) against their own documents (2B, d) and those of other ranks and past batches."""
+        """Queries (B, d) against their own documents, B of each column, and those of other ranks and past batches."""
         batch = len(queries)
-        if len(documents) != 2 * batch or len(labels) != batch:
+        if len(documents) != (self._used - 1) * batch or len(labels) != batch:
             raise ValueError(
                 f"got {batch} queries, {len(documents)} positives and hard negatives, and labels for {len(labels)}; "
                 "every query needs one of each"
@@ -191,7 +193,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
         if self.margin is not None:
             scores = similarities.detach()
             left_out |= scores > scores[rows, own, None] + self.margin
-        left_out[rows, own + batch] = False
+        if self.hard_negatives:
+            left_out[rows, own + batch] = False
         left_out[rows, own] = True  # the positive itself is no negative
         losses = []
         for dim in (width, *(dim for dim in self.dims if dim < width)):

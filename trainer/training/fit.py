@@ -31,6 +31,7 @@ from trainer.data.leakage import split_record
 from trainer.data.mine import MinedNegatives
 from trainer.data.open import open_corpus
 from trainer.data.pictures import PictureStore
+from trainer.data.record import Picture
 from trainer.data.shop_log import EVENTS
 from trainer.data.splits import TrainingRows, training_rows
 from trainer.training.batches import BrokenPictures, Encoding, PixelEncoding
@@ -44,6 +45,7 @@ from trainer.training.model import (
     open_trainable,
     parameter_counts,
     save_trained,
+    unguide,
 )
 from trainer.training.plan import Plan, make_plan, preset_of
 from trainer.training.report import write_report
@@ -121,7 +123,8 @@ def _set_up(
     source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined, store.read)
     starter = Starter(module, store.read, cache) if _keeps_features(module, plan, source) else None
     encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
-    validation = DevRecall(corpus, split.dev, source.items, encoding, find_box, config.seed, plan.stages[-1].batch)
+    shown = _no_box if "core-crop" in config.without else find_box
+    validation = DevRecall(corpus, split.dev, source.items, encoding, shown, config.seed, plan.stages[-1].batch)
     plan.note(
         "validation",
         f"{len(validation)} queries, {validation.products} products",
@@ -139,6 +142,8 @@ def _set_up(
 def trainable_model(plan: Plan) -> MoonTransformer:
     """The plan's model, with LoRA or without, in which what is to be trained requires a gradient."""
     module = open_trainable(plan.model, plan.preset.moon, plan.weights, plan.attention)
+    if "guided-experts" in plan.config.without:
+        unguide(module)
     if plan.lora_rank:
         add_lora(module, plan.lora_rank)
     freeze(module, plan.preset.frozen, tower=plan.config.train_tower)
@@ -228,6 +233,10 @@ def _publish(
     write_report(out, history, facts)
     (shop.folder / RUN).unlink()  # from here on the run is complete, even if it ends while its workshop is removed
     shutil.rmtree(shop.folder)
+
+
+def _no_box(picture: Picture, title: str) -> None:
+    """For a model that sees no core crops."""
 
 
 def _boxes(folder: Path | None, corpus: Corpus) -> FindBox:

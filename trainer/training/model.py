@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -16,6 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from app.errors import ModelError
 from app.moon.config import MoonConfig
+from app.moon.experts import GuidedExperts
 from app.moon.load import load_module, save_moon
 from app.moon.segments import MARKERS
 from app.moon.transformer import MoonTransformer
@@ -57,6 +59,15 @@ def open_trainable(name: str, moon: MoonConfig, dtype: torch.dtype, attention: s
 def bare(module: MoonTransformer) -> Any:
     """The model itself, inside LoRA's wrapper if it has one: whose parts are exchanged here."""
     return module.model.get_base_model() if isinstance(module.model, PeftModel) else module.model
+
+
+def unguide(module: MoonTransformer) -> None:
+    """Have all experts free for all tokens from now on, also in the checkpoint that is written."""
+    module.moon = replace(module.moon, guided=False)
+    module.model.config.moon = module.moon.to_dict()
+    for experts in module.model.modules():
+        if isinstance(experts, GuidedExperts):
+            experts.config = module.moon
 
 
 def add_lora(module: MoonTransformer, rank: int) -> None:

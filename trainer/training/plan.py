@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from app.errors import BadInputError
-from trainer.training.config import FitConfig
+from trainer.training.config import PARTS, FitConfig
 from trainer.training.presets import PRESETS, Preset, Stage
-from trainer.training.triplets import Recipe
+from trainer.training.triplets import Dropout, Recipe
 
 logger = logging.getLogger(__name__)
 
 MATRYOSHKA = (1024, 512, 256, 128, 64)
 """Widths that are trained beside the full one where ``dims`` is "auto" (as MOON Embedding)."""
+STEPS = {"boxes": "box_steps", "looks": "looks_steps", "skip": "skip_steps"}
+"""Which wish is that for the steps of one of the starter's stages."""
 LARGE = 1_000_000_000
 """Parameters from which memory decides: half precision, gradient checkpointing."""
 
@@ -64,6 +67,7 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
     preset = preset_of(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(config, preset, model, device, world)
+    _check_parts(plan)
     plan.note("device", device, "a CUDA GPU was found" if device == "cuda" else "no CUDA GPU was found")
     if device == "cuda" and world == 1 and (found := torch.cuda.device_count()) > 1:
         plan.note("processes", 1, f"{found} GPUs were found; to use all: accelerate launch -m trainer fit ...")
@@ -80,13 +84,15 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
         plan.choose("workers", 0, "on a CPU workers would only take cores from the model")
     else:
         plan.choose("workers", min(8, max(1, cores // world)), f"{cores} cores for {world} processes, at most 8 each")
-    if config.past_batches is not None:
+    if "extended-negatives" in config.without:
+        plan.choose("past_batches", 0, "without extended-negatives")
+    elif config.past_batches is not None:
         plan.choose("past_batches", config.past_batches, "asked for")
     else:
         plan.choose("past_batches", preset.past_batches, f"preset {config.preset}; the paper has 2")
     plan.choose("dims", _dims(config.dims, width), "widths that are trained beside the full one")
     mixture = preset.mixture if config.mixture is None else config.mixture
-    plan.recipe = Recipe(_mixture(mixture), config.sibling_share, preset.augment)
+    plan.recipe = Recipe(_mixture(mixture), config.sibling_share, preset.augment, _dropout(config.without))
     plan.stages = [_stage(plan, stage, records) for stage in preset.stages]
     return plan
 
@@ -96,6 +102,20 @@ def preset_of(config: FitConfig) -> Preset:
     if config.preset not in PRESETS:
         raise BadInputError(f"there is no preset {config.preset!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[config.preset]
+
+
+def _check_parts(plan: Plan) -> None:
+    without = plan.config.without
+    if unknown := [name for name in without if name not in PARTS]:
+        raise BadInputError(f"--without {unknown[0]}: there is no such part; choose of {', '.join(PARTS)}.")
+    if without:
+        plan.note("without", ", ".join(without), "asked for")
+
+
+def _dropout(without: Sequence[str]) -> Dropout:
+    """How often fields are left out; without core crops, these always."""
+    dropout = Dropout(0.0, 0.0, 0.0, 0.0, 0.0) if "field-dropout" in without else Dropout()
+    return replace(dropout, crop=1.0, whole=0.0) if "core-crop" in without else dropout
 
 
 def _precision(plan: Plan, parameters: int) -> None:
@@ -138,13 +158,13 @@ def _stage(plan: Plan, stage: Stage, records: int) -> Stage:
             steps = max(1, round(records * config.epochs / (stage.batch * plan.world)))
             stage = replace(stage, steps=steps)
             reason = f"{config.epochs:g} epochs of {records} records in batches of {stage.batch} x {plan.world}"
-    elif stage.name == "skip" and config.skip_steps is not None:
-        stage, reason = replace(stage, steps=config.skip_steps), "asked for"
-    elif stage.name == "boxes" and config.box_steps is not None:
-        stage, reason = replace(stage, steps=config.box_steps), "asked for"
+    elif stage.name == "boxes" and "core-crop" in config.without:
+        stage, reason = replace(stage, steps=0), "without core-crop"
+    elif (steps := getattr(config, STEPS[stage.name])) is not None:
+        stage, reason = replace(stage, steps=steps), "asked for"
     plan.note(f"stage {stage.name}", f"{stage.steps} steps of {stage.batch}, lr {stage.lr:g}", reason)
-    steps = stage.steps or 0
-    plan.validate_every[stage.name] = min(steps, config.validate_every or min(500, max(1, -(-steps // 10)))) or 1
+    taken = stage.steps or 0
+    plan.validate_every[stage.name] = min(taken, config.validate_every or min(500, max(1, -(-taken // 10)))) or 1
     return stage
 
 

@@ -115,12 +115,14 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
     plan, config = shop.plan, shop.plan.config
     model = moon_model(shop.module)
     steps = stage.steps or 0
+    extended = "extended-negatives" not in config.without
     loss = MoonLoss(
         model,
         objective=config.objective,
         past_batches=plan.past_batches,
         memory_warmup=round(WARM_UP * steps),
-        spatial=config.spatial,
+        spatial=config.spatial and extended,
+        hard_negatives=extended,
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
     )

@@ -26,9 +26,6 @@ from trainer.data.views import VARIANTS, Read, View
 from trainer.training.slips import noisy
 from trainer.training.staging import FindBox, Scenes
 
-DROP_CATEGORY, DROP_ATTRIBUTES, DROP_TITLE, DROP_CROP = 0.3, 0.5, 0.1, 0.2
-"""How often fields are left out, so that no label becomes a shortcut (our decision)."""
-CROP_ALONE = 0.15
 SECOND_PICTURE = 0.25
 TRIES, LAST_TRIES = 4, 16
 """Candidates of the category, and then of any, before the search for a hard negative ends."""
@@ -64,12 +61,27 @@ class Triplet:
 
 
 @dataclass(frozen=True)
+class Dropout:
+    """How often fields are left out, so that no label becomes a shortcut (our decision).
+
+    ``whole`` is how often the core crop stands alone where pictures are augmented.
+    """
+
+    category: float = 0.3
+    attributes: float = 0.5
+    title: float = 0.1
+    crop: float = 0.2
+    whole: float = 0.15
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, scenes, slips."""
 
     mixture: tuple[float, float, float] = (12.0, 3.0, 2.0)
     sibling_share: float = 0.0
     augment: bool = False
+    dropout: Dropout = Dropout()
 
 
 class TripletSource:
@@ -129,7 +141,7 @@ class TripletSource:
         row, record, negative_row = self._with_negative(self._pools[modality], number if attempt == 0 else None, rng)
         positive, negative = self.corpus.item(record.positive), self.corpus.item(negative_row)
         labels = record.segment == "title"
-        shows_category = labels and rng.random() >= DROP_CATEGORY
+        shows_category = labels and rng.random() >= self.recipe.dropout.category
         keys = (
             self.corpus.query_keys(record),
             self.corpus.item_document_keys(record.positive, positive),
@@ -206,7 +218,7 @@ class TripletSource:
 
     def _scene_views(self, scene: View, rng: random.Random) -> tuple[tuple[View, bool], ...]:
         mirror, core = rng.random() < 0.5, replace(scene, cut=rng.choice(("core", "loose")))
-        return _beside(scene, core, mirror, rng.random() < CROP_ALONE, rng)
+        return self._beside(scene, core, mirror, rng.random() < self.recipe.dropout.whole, rng)
 
     def _query_views(self, picture: Picture, title: str, rng: random.Random) -> tuple[tuple[View, bool], ...]:
         box = self._find_box(picture, title)
@@ -219,8 +231,17 @@ class TripletSource:
             loose = [View(picture.location, box, "loose", variant) for variant in range(VARIANTS)]
             frames = [View(picture.location, box, "frame", variant) for variant in range(VARIANTS)]
             core, whole = rng.choice([core, *loose]), rng.choice([whole, whole, *frames])
-            alone = rng.random() < CROP_ALONE
-        return _beside(whole, core, mirror, alone, rng)
+            alone = rng.random() < self.recipe.dropout.whole
+        return self._beside(whole, core, mirror, alone, rng)
+
+    def _beside(
+        self, whole: View, core: View, mirror: bool, alone: bool, rng: random.Random
+    ) -> tuple[tuple[View, bool], ...]:
+        """A query's core crop ``alone``, or the whole picture, mostly with the crop behind it."""
+        if alone:
+            return ((core, mirror),)
+        dropped = rng.random() < self.recipe.dropout.crop
+        return ((whole, mirror),) if dropped else ((whole, mirror), (core, mirror))
 
     def _document(
         self, item: Item, staged: Collection[str], category: Sequence[str], labels: bool, rng: random.Random
@@ -231,26 +252,20 @@ class TripletSource:
         would tell them apart (our decision).
         """
         pictures = [picture for picture in item.pictures if picture.location not in staged] or item.pictures
+        dropout = self.recipe.dropout
         count = min(len(pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
         views: list[tuple[View, bool]] = []
         for picture in rng.sample(pictures, count):
             mirror = self.recipe.augment and rng.random() < 0.5
             views.append((View(picture.location), mirror))
             box = self._find_box(picture, item.title)
-            if box is not None and rng.random() >= DROP_CROP:
+            if box is not None and rng.random() >= dropout.crop:
                 views.append((View(picture.location, box, "core"), mirror))
-        text = "" if views and rng.random() < DROP_TITLE else mark("title", item.title[:MAX_TITLE_CHARS])
+        text = "" if views and rng.random() < dropout.title else mark("title", item.title[:MAX_TITLE_CHARS])
         text += category_text(category)
-        if labels and rng.random() >= DROP_ATTRIBUTES:
+        if labels and rng.random() >= dropout.attributes:
             text += attribute_text(item.attributes)
         return Input(tuple(views), text)
-
-
-def _beside(whole: View, core: View, mirror: bool, alone: bool, rng: random.Random) -> tuple[tuple[View, bool], ...]:
-    """A query's core crop ``alone``, or the whole picture, mostly with the crop behind it."""
-    if alone:
-        return ((core, mirror),)
-    return ((whole, mirror),) if rng.random() < DROP_CROP else ((whole, mirror), (core, mirror))
 
 
 class _Pool:
