@@ -71,12 +71,12 @@ def fit(
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,
     without: Annotated[
-        list[str] | None,
+        list[str],
         typer.Option(
             metavar="PART",
             help=f"Leave a part out, to see what it brings; can be given several times: {', '.join(PARTS)}",
         ),
-    ] = None,
+    ] = FIT.without,  # type: ignore[assignment]
     mined: Annotated[Path | None, typer.Option(help="Hard negatives from `trainer mine`")] = FIT.mined,
     boxes: Boxes = FIT.boxes,
     dims: Annotated[
@@ -100,7 +100,7 @@ def fit(
     first = int(os.environ.get("RANK", "0")) == 0
     logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s")
     given = {name: value for name, value in locals().items() if name in FitConfig.__dataclass_fields__}
-    config = FitConfig(**{**given, "preset": preset.value, "without": tuple(without or ())})
+    config = FitConfig(**{**given, "preset": preset.value, "without": tuple(without)})
     warnings.filterwarnings("ignore", category=FutureWarning)  # between libraries, nothing that a user could change
     from safetensors import SafetensorError
     from torch import OutOfMemoryError

@@ -335,3 +335,26 @@ def test_low_rank_experts_share_one_ffn(fast_base: Path):
 def test_impossible_numbers_of_experts_are_refused(values: dict[str, int]):
     with pytest.raises(ValueError, match=r"experts|top_k"):
         MoonConfig(**values)
+
+
+def test_without_guidance_tokens_of_every_type_use_the_best_of_all_experts():
+    x = torch.randn(6, 8)
+    guided, free = experts_of(experts=5, top_k=2), experts_of(experts=5, top_k=2, guided=False)
+    weights = free.route(x, TYPES)
+    assert torch.equal(weights, free.route(x, torch.zeros(6, dtype=torch.long)))
+    assert not torch.equal(guided.route(x, TYPES), guided.route(x, torch.zeros(6, dtype=torch.long)))
+    assert torch.equal(weights > 0, best_of(free.router(x), 2))
+    torch.testing.assert_close(weights.sum(1), torch.ones(6))
+    count = [sum(p.numel() for p in experts.parameters()) for experts in (guided, free)]
+    assert count[0] == count[1]
+
+
+def best_of(logits: Tensor, k: int) -> Tensor:
+    return logits >= logits.topk(k, dim=1).values[:, -1:]
+
+
+def test_without_guidance_padding_still_gets_nothing_and_all_experts_are_balanced():
+    experts = experts_of(experts=5, top_k=1, balance=0.3, guided=False).train()
+    types = torch.tensor([0, 1, 2, -1, 0, -1])
+    assert (experts.route(torch.randn(6, 8), types)[types < 0] == 0).all()
+    assert (router_gradient(experts, torch.randn(6, 8)).abs().sum(1) > 0).all()

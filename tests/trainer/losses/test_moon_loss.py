@@ -319,3 +319,30 @@ def test_columns_and_labels_of_another_shape_are_named(columns, labels, message)
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="|".join(options)):
         MoonLoss(Tower(), **options)
+
+
+@pytest.mark.parametrize("mini_batch_size", [None, 2])
+@pytest.mark.parametrize("objective", ["infonce", "circle"])
+def test_without_hard_negatives_the_positives_of_the_batch_are_all_that_is_compared(mini_batch_size, objective):
+    tower = Tower()
+    options = {"past_batches": 0, "hard_negatives": False, "margin": None}
+    loss = MoonLoss(tower, objective=objective, mini_batch_size=mini_batch_size, **options)
+    batch = Batch.random(5, 0, keys=1)
+    value, gradient = step(loss, batch)
+    queries, positives, _ = (nn.functional.normalize(tower(c)["sentence_embedding"]).float() for c in batch.features())
+    similarities, own = queries @ positives.T, torch.arange(5)
+    left_out = torch.eye(5, dtype=torch.bool)
+    positive = similarities[own, own, None]
+    plain = moon.OBJECTIVES[objective](positive, similarities, left_out, loss.temperature).mean()
+    tower.zero_grad()
+    plain.backward()
+    assert value == pytest.approx(plain.item(), rel=1e-5)
+    same(gradient, {f"model.{name}": value for name, value in gradients(tower).items()})
+    assert loss.stats["negatives"].item() == 4
+
+
+def test_without_hard_negatives_their_column_is_not_embedded():
+    tower, rows = Tower(), []
+    tower.register_forward_pre_hook(lambda _, args: rows.append(len(args[0]["input_ids"])))
+    step(MoonLoss(tower, past_batches=0, hard_negatives=False), Batch.random(5, 0))
+    assert rows == [5, 5]

@@ -21,10 +21,18 @@ from app.schema import Query
 from app.settings import Settings
 from tests.app.moon.tiny_models import PROCESSORS, write_base
 from trainer.training import fit as fit_module
-from trainer.training.config import FitConfig
+from trainer.training.config import PARTS, FitConfig
 from trainer.training.trainer import MoonTrainer
 
-SHORT = {"box_steps": 2, "skip_steps": 4, "steps": 6, "batch": 3, "validate_every": 2, "past_batches": 2}
+SHORT = {
+    "box_steps": 2,
+    "looks_steps": 2,
+    "skip_steps": 4,
+    "steps": 6,
+    "batch": 3,
+    "validate_every": 2,
+    "past_batches": 2,
+}
 
 
 class PowerCutError(Exception):
@@ -182,6 +190,25 @@ def test_a_trained_checkpoint_can_be_trained_on_and_keeps_its_history(run):
     record = json.loads((second / "training.json").read_text())
     assert record["before"]["config"]["steps"] == 1
     assert record["before"]["before"] is None
+
+
+@pytest.mark.slow
+def test_parts_that_are_left_out_are_recorded_and_part_of_what_a_run_is(run, monkeypatch):
+    folder, best = run(without=PARTS)
+    assert best.keys() >= {"image_r1", "text_r1"}
+    record = json.loads((folder / "training.json").read_text())
+    assert record["config"]["without"] == list(PARTS)
+    assert record["dev_box_iou"] is None
+    assert not load_module(str(folder)).moon.guided
+    compared = {
+        (entry["stage"], round(entry["negatives"] + entry["masked"])) for entry in course(folder) if "loss" in entry
+    }
+    assert compared == {("skip", 191), ("all", SHORT["batch"] - 1)}
+    monkeypatch.setattr(fit_module, "_train", lambda *_: (_ for _ in ()).throw(PowerCutError))
+    with pytest.raises(PowerCutError):
+        run("other", without=("core-crop",))
+    with pytest.raises(BadInputError, match=r"unfinished run with other settings \(without\)"):
+        run("other")
 
 
 def test_a_base_that_is_nowhere_is_named(run, tmp_path):

@@ -29,6 +29,7 @@ from trainer.training.model import (
     open_trainable,
     parameter_counts,
     save_trained,
+    unguide,
 )
 from trainer.training.presets import PRESETS, SHARED_FFN
 
@@ -345,3 +346,25 @@ def test_why_a_model_cannot_be_read_is_one_line(monkeypatch):
     monkeypatch.setattr("trainer.training.model.AutoConfig.from_pretrained", offline)
     with pytest.raises(ModelError, match=r"somewhere/model: .*\(no connection and nothing in the cache\); name a"):
         model_size("somewhere/model")
+
+
+def test_a_model_without_guidance_is_saved_as_one(base_of, tmp_path):
+    module = open_trainable(base_of("qwen3-vl"), MoonConfig(experts=5), torch.float32)
+    stir(module)
+    guided = embedded(module)
+    unguide(module)
+    free = embedded(module)
+    assert not torch.allclose(guided, free, atol=1e-4)
+    save_trained(module, tmp_path / "free", torch.float32)
+    again = load_module(str(tmp_path / "free"))
+    assert not again.moon.guided
+    torch.testing.assert_close(embedded(again), free)
+
+
+def test_a_checkpoint_that_says_nothing_of_guidance_has_it(base_of, tmp_path):
+    save_trained(open_trainable(base_of("qwen3-vl"), LOW_RANK, torch.float32), tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    del config["moon"]["guided"]
+    file.write_text(json.dumps(config))
+    assert load_module(str(tmp_path)).moon.guided

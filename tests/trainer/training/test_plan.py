@@ -11,6 +11,7 @@ from trainer.training import plan as plan_module
 from trainer.training.config import FitConfig
 from trainer.training.plan import Plan, make_plan
 from trainer.training.presets import PRESETS
+from trainer.training.triplets import Dropout
 
 SMALL, BILLIONS = 50_000_000, 3_000_000_000
 ACCELERATORS = {"cuda": True, "cpu": False}
@@ -44,7 +45,8 @@ def test_the_starters_stages_are_its_presets():
 
 
 @pytest.mark.parametrize(
-    ("wish", "stage"), [({"steps": 7}, "all"), ({"skip_steps": 7}, "skip"), ({"box_steps": 7}, "boxes")]
+    ("wish", "stage"),
+    [({"steps": 7}, "all"), ({"skip_steps": 7}, "skip"), ({"box_steps": 7}, "boxes"), ({"looks_steps": 7}, "looks")],
 )
 def test_steps_that_are_asked_for_change_their_stage_alone(wish, stage):
     plan = plan_of(**wish)
@@ -189,3 +191,27 @@ def test_a_wrong_mixture_is_refused(wish):
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(BadInputError, match="there is no preset 'huge'; choose one of " + ", ".join(PRESETS)):
         plan_of(preset="huge")
+
+
+def test_without_core_crop_there_is_no_box_stage_and_no_crop_is_shown():
+    plan = plan_of(without=("core-crop",), box_steps=5)
+    assert steps(plan) == {**steps(plan_of()), "boxes": 0}
+    assert plan.reasons["stage boxes"][1] == "without core-crop"
+    assert plan.recipe.dropout == Dropout(crop=1.0, whole=0.0)
+    assert plan.reasons["without"] == ("core-crop", "asked for")
+
+
+def test_without_field_dropout_nothing_is_left_out_but_other_parts():
+    assert plan_of(without=("field-dropout",)).recipe.dropout == Dropout(0.0, 0.0, 0.0, 0.0, 0.0)
+    both = plan_of(without=("field-dropout", "core-crop")).recipe.dropout
+    assert both == Dropout(0.0, 0.0, 0.0, crop=1.0, whole=0.0)
+
+
+def test_without_extended_negatives_no_past_batch_is_kept():
+    plan = plan_of(preset="qwen3-vl-2b", without=("extended-negatives",), past_batches=3)
+    assert plan.past_batches == 0
+
+
+def test_a_part_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(BadInputError, match="--without crops: there is no such part; choose of core-crop, guided-exp"):
+        plan_of(without=("field-dropout", "crops"))

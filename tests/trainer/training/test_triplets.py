@@ -14,7 +14,7 @@ from trainer.data.record import MODALITIES, Item, Picture, Record
 from trainer.data.splits import training_rows
 from trainer.data.views import View
 from trainer.training.staging import SCENES
-from trainer.training.triplets import MAX_TITLE_CHARS, SCENE, Input, Recipe, Triplet, TripletSource
+from trainer.training.triplets import MAX_TITLE_CHARS, SCENE, Dropout, Input, Recipe, Triplet, TripletSource
 
 SEATS, LAMPS = ("Home", "Seats"), ("Home", "Lamps")
 EVEN = (1.0, 1.0, 1.0)
@@ -270,10 +270,10 @@ def test_text_of_a_query_cannot_open_a_segment(make):
 BOX = (10.0, 20.0, 60.0, 80.0)
 
 
-def boxed_queries(make, augment: bool) -> list[Input]:
+def boxed_queries(make, augment: bool, dropout: Dropout = Dropout()) -> list[Input]:  # noqa: B008
     items = [Item("a", "A", (Picture("p0.jpg", BOX), Picture("p1.jpg"))), Item("b", "B", (Picture("p2.jpg"),))]
     records = [Record("a", "words", Picture("q.jpg", BOX)), Record("b", "other", Picture("r.jpg"), weight=0.0)]
-    source = source_of(make(records, items, name=str(augment)), Recipe((1.0, 0.0, 0.0), augment=augment))
+    source = source_of(make(records, items, name=str(augment)), Recipe((1.0, 0.0, 0.0), 0.0, augment, dropout))
     return [part for t in draws(source, 300) for part in (t.query, t.positive)]
 
 
@@ -360,7 +360,9 @@ def test_photos_make_way_for_scenes_of_the_product_that_they_show(make):
 def test_scenes_are_few_and_their_rooms_are_photos_of_the_records(make):
     views = set(scenes_in(staged_draws(make)))
     assert {view.room for view in views} <= {PHOTO, OTHER_PHOTO}
-    assert {(view.cut, view.variant) for view in views} == {(c, n) for c in ("whole", "core", "loose") for n in (0, 1)}
+    assert {(view.cut, view.variant) for view in views} == {
+        (c, n) for c in ("whole", "core", "loose") for n in range(SCENES)
+    }
     assert len(views) == 2 * 3 * SCENES
 
 
@@ -381,3 +383,25 @@ def test_a_document_shows_another_packshot_than_the_one_in_the_querys_scene(make
 def test_without_augmentation_or_pictures_to_read_there_are_no_scenes(make, recipe):
     reader = None if recipe.augment else white_or_room
     assert not scenes_in(draws(source_of(make(ASKED, STAGED), recipe, read=reader), 200))
+
+
+def test_without_field_dropout_every_field_is_always_shown(make):
+    nothing = Dropout(0.0, 0.0, 0.0, 0.0, 0.0)
+    records = [Record("a", "red chair", weight=1.0), Record("b", "lamp", weight=0.0)]
+    drawn = draws(source_of(make(records, [LABELLED, OTHER], name="fields"), Recipe(EVEN, dropout=nothing)), 100)
+    shown = "<|title|> Chair<|/title|><|category|> Home > Seats<|/category|><|attribute|> color: red<|/attribute|>"
+    assert {triplet.positive.text for triplet in drawn} == {shown}
+    cuts = {tuple(view.cut for view, _ in item.views) for item in boxed_queries(make, True, nothing) if not item.text}
+    assert {kinds[1:] for kinds in cuts} == {("core",), ("loose",)}
+
+
+def test_without_core_crops_the_same_pictures_are_shown_whole(make):
+    usual, uncropped = boxed_queries(make, True), boxed_queries(make, True, Dropout(crop=1.0, whole=0.0))
+    assert {view.cut for item in uncropped for view, _ in item.views} == {"whole", "frame"}
+    assert {view.cut for item in usual for view, _ in item.views} == {"whole", "frame", "core", "loose"}
+
+
+def test_scenes_are_shown_without_crops_too(make):
+    recipe = Recipe(EVEN, augment=True, dropout=Dropout(crop=1.0, whole=0.0))
+    views = scenes_in(draws(source_of(make(ASKED, STAGED), recipe, read=white_or_room), 300))
+    assert {view.cut for view in views} == {"whole"}
