@@ -24,6 +24,7 @@ from app.moon.load import load_module, moon_model
 from app.moon.prompt import label_text, model_input, product_text, query_text
 from app.moon.shrink import shrink_first
 from app.moon.tower import EfficientNetLiteModel
+from app.moon.tower_memory import TowerMemory, remembering
 from app.moon.transformer import MoonTransformer
 from app.schema import Box, Product, Query
 from app.settings import Settings
@@ -89,7 +90,7 @@ class MoonEmbedder:
     def _seeing_each_picture_once(self) -> AbstractContextManager[None]:
         """The learned detector and the model are shown the same pictures; a fast tower computes them once."""
         tower = getattr(self.module.model, "vision_tower", None)
-        return tower.remembering() if isinstance(tower, FastTower) else nullcontext()
+        return remembering(tower, TowerMemory()) if isinstance(tower, FastTower) else nullcontext()
 
     def _with_crops(self, pictures: list[Image], title: str) -> list[Image]:
         found = [None if has_plain_ground(image) else self._detector.detect([image], [title])[0] for image in pictures]

@@ -1,4 +1,4 @@
-"""The starter's vision tower as it runs on a CPU: compiled by OpenVINO if that is installed, no picture seen twice.
+"""The starter's vision tower as it runs on a CPU: compiled by OpenVINO if that is installed.
 
 Our decision. The compiled tower is the same function within float noise, so indexes and queries made with and without
 it agree. Its graph is written from the tower's own modules, which takes half a second; OpenVINO's converter takes six.
@@ -6,12 +6,10 @@ it agree. Its graph is written from the tower's own modules, which takes half a 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from importlib.util import find_spec
 from typing import Any
@@ -32,7 +30,6 @@ class FastTower(EfficientNetLiteModel):
     """A folded tower for inference on a CPU, in single precision."""
 
     _maps: Maps | None
-    _seen: dict[bytes, tuple[Tensor, Tensor]] | None
 
     @classmethod
     def of(cls, tower: EfficientNetLiteModel) -> FastTower:
@@ -40,7 +37,6 @@ class FastTower(EfficientNetLiteModel):
         tower.fold()
         fast: Any = tower
         fast.__class__ = cls
-        fast._seen = None
         if find_spec("openvino"):
             fast._maps = _compiled(tower)
             logger.info("vision tower: OpenVINO (%d threads)", torch.get_num_threads())
@@ -49,29 +45,8 @@ class FastTower(EfficientNetLiteModel):
             logger.info("vision tower: torch (OpenVINO is not installed; with it pictures take less time)")
         return fast
 
-    @contextmanager
-    def remembering(self) -> Iterator[None]:
-        """Inside, a picture that was looked at is not computed again: the detector and the model see the same one."""
-        self._seen = {}
-        try:
-            yield
-        finally:
-            self._seen = None
-
     def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`EfficientNetLiteModel.look`."""
-        if self._seen is None:
-            return self._look(pixel_values)
-        seen = self._seen
-        keys = [hashlib.blake2b(row.numpy(), digest_size=16).digest() for row in pixel_values.contiguous()]
-        new = {key: row for row, key in enumerate(keys) if key not in seen}
-        if new:
-            looks = self._look(pixel_values[list(new.values())])
-            seen.update(zip(new, zip(*looks, strict=True), strict=True))
-        maps, statistics = zip(*(seen[key] for key in keys), strict=True)
-        return torch.stack(maps), torch.stack(statistics)
-
-    def _look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         if self._maps is None:
             return super().look(pixel_values)
         maps = self._maps(pixel_values)

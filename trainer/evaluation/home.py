@@ -18,6 +18,7 @@ from app.errors import BadInputError
 from app.moon.embedder import load_encoder
 from app.moon.fingerprint import checkpoint_folder
 from app.moon.tower import EfficientNetLiteModel
+from app.moon.tower_memory import TowerMemory, remembering
 from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.data.leakage import refuse_trained_on_test, training_seed
@@ -29,11 +30,14 @@ from trainer.evaluation.scores import Row, Scorer
 from trainer.evaluation.targets import Target, targets
 from trainer.evaluation.tasks import mixed_rows, photo_rows
 from trainer.evaluation.text_tasks import text_rows
-from trainer.evaluation.tower_memory import remembering
 from trainer.evaluation.wrong_photos import WrongPhoto
 
 logger = logging.getLogger(__name__)
 
+KEPT_PICTURES = 1600
+"""Of so many it is remembered what the tower saw: the held-out designs' pictures, photos of them and their crops."""
+ALL_PICTURES = 4000
+"""All that one evaluation shows the tower, 1.1 GB; the next checkpoint with the same tower is shown little else."""
 TASKS = (photo_rows, text_rows, mixed_rows, prediction_rows)
 PROVEN = "its record of training names no design of the test split"
 UNPROVEN = "no full record of its training; that it has not seen designs of the test split is not proven"
@@ -53,10 +57,13 @@ class Evaluation:
         return asdict(self)
 
 
-def evaluate(settings: Settings, data: Path, seed: int = 0, track: Track = silently) -> Evaluation:
+def evaluate(
+    settings: Settings, data: Path, seed: int = 0, track: Track = silently, memory: TowerMemory | None = None
+) -> Evaluation:
     """Measure ``settings.model`` on the test split of a set laid out as ``demo/``; every SKU is in the gallery.
 
-    Nothing is read from earlier runs. Raises ModelError for a checkpoint that was trained on test designs, and
+    Nothing is read from earlier runs. Evaluations may share a ``memory`` of what the vision tower saw: the pictures are
+    the same, and so is a frozen tower. Raises ModelError for a checkpoint that was trained on test designs, and
     BadInputError for a folder without the set.
     """
     if not (data / "catalog.parquet").exists():
@@ -70,7 +77,10 @@ def evaluate(settings: Settings, data: Path, seed: int = 0, track: Track = silen
         logger.info("no raw vision baseline: the model has no vision tower with a pooled output")
         tower = None
     scorer = Scorer(seed)
-    with remembering(tower) if tower else nullcontext():
+    memory = memory or TowerMemory(KEPT_PICTURES)
+    if tower:
+        memory.serve(tower)
+    with remembering(tower, memory) if tower else nullcontext():
         vision = RawVision(embedder.module) if tower else None
         gallery = Gallery(home, embedder, vision, settings, track)
         for task in TASKS:

@@ -19,6 +19,7 @@ import torch
 from PIL.Image import Image
 
 from app.moon.fingerprint import WEIGHTS, checkpoint_folder, model_fingerprint
+from app.moon.tower_memory import TowerMemory
 from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.data.leakage import refuse_trained_on_test
@@ -26,7 +27,7 @@ from trainer.data.record import MODALITIES
 from trainer.evaluation.benchmark import Benchmark
 from trainer.evaluation.contents import ContentReader, Contents, FindBox, View
 from trainer.evaluation.embed import Embedded, embed_views
-from trainer.evaluation.home import Evaluation
+from trainer.evaluation.home import ALL_PICTURES, Evaluation
 from trainer.evaluation.home import evaluate as evaluate_home
 from trainer.evaluation.labels import predictions
 from trainer.evaluation.leak import trained_on
@@ -152,9 +153,11 @@ def compare_at_home(
     started = time.monotonic()
     for name in names:
         refuse_trained_on_test(checkpoint_folder(name), home)
+    distinct = list(dict.fromkeys(names))
+    memory = TowerMemory(ALL_PICTURES) if len(distinct) > 1 else None
     found = {
-        name: evaluate_home(settings.model_copy(update={"model": name}), home.root, seed, track)
-        for name in dict.fromkeys(names)
+        name: evaluate_home(settings.model_copy(update={"model": name}), home.root, seed, track, memory)
+        for name in distinct
     }
     seconds = round(time.monotonic() - started, 1)
     setup = {"data": {"name": home.root.name, "format": "home"}, "seed": seed, "warnings": [], "seconds": seconds}

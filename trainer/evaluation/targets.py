@@ -78,11 +78,16 @@ def spreads(evaluated: Sequence[Sequence[Target]]) -> list[Spread]:
 
 
 def _spread(same: Sequence[Target]) -> Spread:
-    values = np.array([target.value.value for target in same])
-    mean = float(values.mean())
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    interval = Score(mean, mean - half, mean + half)
-    return Spread(same[0].measure, same[0].wanted, values.tolist(), interval, mean >= same[0].wanted)
+    values = [target.value.value for target in same]
+    mean = t_interval(values)
+    return Spread(same[0].measure, same[0].wanted, values, mean, mean.value >= same[0].wanted)
+
+
+def t_interval(values: Sequence[float]) -> Score:
+    """The mean of at least two values with its 95 % interval by Student's t."""
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return Score(mean, mean - half, mean + half)
 
 
 def _targets(judge: _Judge, home: HomeSet) -> Iterable[Target | None]:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from app.errors import BadInputError, ModelError
+from app.moon.fast_tower import FastTower
+from app.moon.tower_memory import TowerMemory
 from app.settings import Settings
 from trainer.data.home import HomeSet
 from trainer.evaluation.gallery import Gallery
@@ -59,6 +61,19 @@ def test_every_task_is_measured_beside_its_baselines(evaluation):
     ]
 
 
+def test_another_evaluation_with_the_same_tower_computes_no_picture_and_finds_the_same(
+    settings, home_folder, evaluation, monkeypatch
+):
+    memory, plain, computed = TowerMemory(1000), FastTower.look, []
+    monkeypatch.setattr(FastTower, "look", lambda self, pixels: computed.append(len(pixels)) or plain(self, pixels))
+    first = evaluate(settings, home_folder, seed=4, memory=memory)
+    assert sum(computed) > 0
+    computed.clear()
+    second = evaluate(settings, home_folder, seed=4, memory=memory)
+    assert not computed
+    assert first.rows == second.rows == evaluation.rows
+
+
 def test_rows_count_only_queries_of_held_out_designs(evaluation):
     sizes = {(row.section, row.query): row.n for row in evaluation.rows}
     assert sizes["customer photo", "whole photo and true box"] == 8
@@ -102,7 +117,7 @@ def test_the_record_names_model_versions_machine_and_time(evaluation, settings):
 
 
 def test_what_the_tower_remembers_changes_no_result(evaluation, settings, home_folder, monkeypatch):
-    monkeypatch.setattr("trainer.evaluation.home.remembering", lambda tower: nullcontext())
+    monkeypatch.setattr("trainer.evaluation.home.remembering", lambda *_: nullcontext())
     forgetful = evaluate(settings, home_folder, seed=4).rows
     for own, other in zip(evaluation.rows, forgetful, strict=True):
         assert {name: score.value for name, score in own.scores.items()} == pytest.approx(
