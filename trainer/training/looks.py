@@ -22,7 +22,7 @@ from app.moon.skip import PicturePath
 from trainer.data.views import View
 from trainer.training.batches import ATTEMPTS, BrokenPictures
 from trainer.training.presets import Stage
-from trainer.training.triplets import TripletSource
+from trainer.training.triplets import Triplet, TripletSource
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +42,24 @@ class Photos:
 
     def draw(self, numbers: range) -> tuple[Tensor, list[int], NDArray[np.int64]]:
         """Statistics of all views (views, channels), the number of views of each query, and rows of right products."""
-        drawn = [self._readable(number) for number in numbers]
-        right = np.array([row for row, _ in drawn])
-        return torch.cat([seen for _, seen in drawn]), [len(seen) for _, seen in drawn], right
+        drawn = [self.source.draw(number) for number in numbers]
+        try:
+            seen = self.statistics([view for triplet in drawn for view, _ in triplet.query.views])
+        except BadInputError:
+            drawn = [self._readable(number) for number in numbers]
+            seen = self.statistics([view for triplet in drawn for view, _ in triplet.query.views])
+        right = np.array([self.source.corpus.record(triplet.record).positive for triplet in drawn])
+        return seen, [len(triplet.query.views) for triplet in drawn], right
 
-    def _readable(self, number: int) -> tuple[int, Tensor]:
+    def _readable(self, number: int) -> Triplet:
         for attempt in range(ATTEMPTS):
             triplet = self.source.draw(number, attempt)
             try:
-                seen = self.statistics([view for view, _ in triplet.query.views])
+                self.statistics([view for view, _ in triplet.query.views])
             except BadInputError as error:
                 self._broken.add(triplet.record, str(error))
             else:
-                return self.source.corpus.record(triplet.record).positive, seen
+                return triplet
         raise CatalogError(f"{ATTEMPTS} photos in a row cannot be read; check the data with `trainer validate`.")
 
 

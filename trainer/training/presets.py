@@ -67,7 +67,7 @@ PRESETS: dict[str, Preset] = {
         moon=STARTER,
         stages=(
             Stage("boxes", 1000, 64, 1e-3),
-            Stage("looks", 600, 192, 1e-3),
+            Stage("looks", 300, 192, 1e-3),
             Stage("skip", 160, 192, 5e-4),
             Stage("all", 80, 32, 1e-4),
         ),

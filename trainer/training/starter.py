@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer

@@ -35,7 +35,14 @@ def losses(folder: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, checkpoint, tmp_path):
-    wishes = {"model": str(checkpoint), "box_steps": 0, "looks_steps": 0, "skip_steps": 0, "steps": 4, "validate_every": 4}
+    wishes = {
+        "model": str(checkpoint),
+        "box_steps": 0,
+        "looks_steps": 0,
+        "skip_steps": 0,
+        "steps": 4,
+        "validate_every": 4,
+    }
     wishes["past_batches"] = 2
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {**wishes, "batch": 3}.items()]
     output = launch("-m", "trainer", "fit", str(tmp_path / "two"), f"--data={home_folder}", *options)

@@ -68,7 +68,11 @@ def found(made: PicturePath, photos: Photos, gallery: Gallery) -> float:
 
 
 def test_photos_learn_to_find_their_products(source, statistics, tmp_path):
-    made, photos, gallery = path(), Photos(source, statistics, BrokenPictures(tmp_path / "b")), Gallery(source, statistics)
+    made, photos, gallery = (
+        path(),
+        Photos(source, statistics, BrokenPictures(tmp_path / "b")),
+        Gallery(source, statistics),
+    )
     before = found(made, photos, gallery)
     fit_looks(made, photos, gallery, Stage("looks", 60, 16, 1e-2))
     assert found(made, photos, gallery) > before + 0.4

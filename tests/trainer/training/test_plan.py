@@ -39,7 +39,7 @@ def steps(plan: Plan) -> dict[str, int | None]:
 
 def test_the_starters_stages_are_its_presets():
     plan = plan_of()
-    assert steps(plan) == {"boxes": 1000, "looks": 600, "skip": 160, "all": 80}
+    assert steps(plan) == {"boxes": 1000, "looks": 300, "skip": 160, "all": 80}
     assert plan.recipe.augment
     assert plan.lora_rank == 0
 
