@@ -12,8 +12,10 @@ VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
 MEANING = 0.35
 """Share of a picture's vector in the LLM's dimensions; chosen on development queries, like LABELLED_PICTURES."""
-LABELLED_PICTURES = 1.6
+LABELLED_PICTURES = 1.8
 """Logarithm of what pictures count at first beside a category or attributes."""
+DIRECTIONS = 32
+"""Directions of looks along which words change a picture."""
 
 
 class Skip(nn.Module):
@@ -41,19 +43,18 @@ class Skip(nn.Module):
         ``parts`` (batch, tokens, 4) are those of :meth:`~app.moon.segments.Markers.parts`, ``statistics``
         (pictures, channels) those of the batch's pictures in their order.
         """
-        path = self.linear(embedded)
-        added = self.gate * (output - self.centre) / self.spread
-        if self.pictures is None:
-            return path + added
-        beyond = 0, self.pictures.picture_dims
-        path = pad(path, beyond)
-        if statistics is not None:
+        beyond = 0, self.pictures.picture_dims if self.pictures is not None else 0
+        path = pad(self.linear(embedded), beyond)
+        if self.pictures is not None and statistics is not None:
             path = self._with_pictures(path, parts, statistics)
-        return path + pad(added, beyond)
+        if not (self.gate.requires_grad or self.gate.any()):
+            return path
+        return path + pad(self.gate * (output - self.centre) / self.spread, beyond)
 
     def _with_pictures(self, path: Tensor, parts: Tensor, statistics: Tensor) -> Tensor:
         visual, title = parts[..., VISUAL], parts[..., TITLE, None].to(path.dtype)
-        words = (path * title).sum(dim=1) / title.sum(dim=1).clamp(min=1)
+        wish = ~parts[..., TITLE + 1 :].any(dim=-1).any(dim=-1, keepdim=True)
+        words = wish * normalize((path * title).sum(dim=1), dim=1)
         rows = visual.nonzero()[:, 0]
         per_picture = len(rows) // len(statistics)
         seen = self.pictures(statistics, words[rows[::per_picture], : self.gate.shape[0]])  # type: ignore[misc]
@@ -61,15 +62,15 @@ class Skip(nn.Module):
 
 
 class PicturePath(nn.Module):
-    """From a tower's statistics of a picture to its part of the vector, in the light of the words beside it.
+    """From a tower's statistics of a picture to its part of the vector, in the light of a shopper's words beside it.
 
-    How a thing looks has ``picture_dims`` dimensions of its own, the last ones; what it means is read from its looks and
-    stands in the LLM's, where words do. Each side has a fixed share of the vector's length: free to choose, a model
+    How a thing looks has ``picture_dims`` dimensions of its own, the last ones; what it means is read from its looks
+    and stands in the LLM's, where words do. Each side has a fixed share of the vector's length: free to choose, a model
     fitted to few products lets meaning guessed from pictures drown both the looks and the words.
 
-    Words scale the looks (as FiLM, Perez et al. 2018), so that "the same in blue" can take the photo's own colour away
-    before the word adds its own; without words nothing is scaled. ``centre`` and ``spread`` standardise the statistics
-    and are measured by a trainer.
+    Words change looks: "the same in blue" takes what it means of the photo's own colour away along learned
+    ``directions``, and adds the looks of blue. Words beside category or attributes are a product's own and change
+    nothing. ``centre`` and ``spread`` standardise the statistics and are measured by a trainer.
     """
 
     def __init__(self, statistics: int, width: int, picture_dims: int, dropout: float) -> None:
@@ -80,18 +81,27 @@ class PicturePath(nn.Module):
         self.spread = nn.Parameter(torch.ones(statistics), requires_grad=False)
         self.looks = nn.Linear(statistics, picture_dims, bias=False)
         self.meaning = nn.Linear(picture_dims, width, bias=False)
-        self.words = nn.Linear(width, picture_dims, bias=False)
-        nn.init.zeros_(self.words.weight)
+        self.directions = nn.Linear(picture_dims, DIRECTIONS, bias=False)
+        self.strength = nn.Linear(width, DIRECTIONS, bias=False)
+        self.shift = nn.Linear(width, picture_dims, bias=False)
+        nn.init.normal_(self.directions.weight, std=picture_dims**-0.5)
+        nn.init.zeros_(self.strength.weight)
+        nn.init.zeros_(self.shift.weight)
 
     def seen(self, statistics: Tensor) -> Tensor:
-        """Statistics (pictures, channels) to looks (pictures, picture_dims), before any words."""
-        return self.looks(self.dropout((statistics - self.centre) / self.spread))
+        """Statistics (pictures, channels) to looks (pictures, picture_dims) of unit length, before any words."""
+        return normalize(self.looks(self.dropout((statistics - self.centre) / self.spread)), dim=1)
 
     def forward(self, statistics: Tensor, words: Tensor) -> Tensor:
-        """Statistics (pictures, channels) and mean word vectors (pictures, width) to (pictures, width + dims)."""
-        looks = self.seen(statistics) * (1 + self.words(words))
+        """Statistics (pictures, channels) and unit vectors of words (pictures, width) to (pictures, width + dims).
+
+        Without words, vectors of zeros, looks stay as they are.
+        """
+        looks = self.seen(statistics)
+        along = self.strength(words) * self.directions(looks)
+        looks = looks + along @ self.directions.weight + self.shift(words)
         shares = (MEANING, self.meaning(looks)), (math.sqrt(1 - MEANING**2), looks)
-        return torch.cat([share * normalize(part) for share, part in shares], dim=1)
+        return torch.cat([share * normalize(part, dim=1) for share, part in shares], dim=1)
 
 
 class SegmentWeights(nn.Module):

@@ -64,7 +64,10 @@ class Photos:
 
 
 class Gallery:
-    """Statistics of the pictures of the products that ``source`` draws from; products without any are left out."""
+    """Statistics of the pictures of the products that ``source`` draws from; products without any are left out.
+
+    ``statistics`` (pictures, channels) and ``owners``, the row of each one's product, ascending.
+    """
 
     def __init__(self, source: TripletSource, statistics: Statistics) -> None:
         owners, seen = [], []
@@ -76,14 +79,9 @@ class Gallery:
                     logger.warning("no looks are learned from it: %s", error)
                 else:
                     owners.append(row)
+        self.owners, self.statistics = owners, torch.cat(seen)
         self._items, self._first, self._counts = np.unique(owners, return_index=True, return_counts=True)
-        self._statistics = torch.cat(seen)
         self._keys = source.corpus.item_keys
-
-    @property
-    def statistics(self) -> Tensor:
-        """Of all pictures, (pictures, channels)."""
-        return self._statistics
 
     def draw(self, right: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], Tensor]:
         """Rows of products, ascending, the right ones among them, and the statistics of a picture of each."""
@@ -92,7 +90,7 @@ class Gallery:
             items = np.union1d(rng.choice(items, GALLERY, replace=False), right)
         places = np.searchsorted(self._items, items)
         chosen = self._first[places] + rng.integers(self._counts[places])
-        return items, self._statistics[torch.from_numpy(chosen)]
+        return items, self.statistics[torch.from_numpy(chosen)]
 
     def same(self, right: NDArray[np.int64], items: NDArray[np.int64]) -> Tensor:
         """Boolean (right, items): another product with the same id or title."""
@@ -118,7 +116,7 @@ def fit_looks(path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage)
         views, counts, right = photos.draw(range(step * stage.batch, (step + 1) * stage.batch))
         items, pictures = gallery.draw(right, rng)
         target = torch.from_numpy(np.searchsorted(items, right))
-        scores = _mean_looks(path, views, counts) @ normalize(path.seen(pictures), dim=1).T / TEMPERATURE
+        scores = _mean_looks(path, views, counts) @ path.seen(pictures).T / TEMPERATURE
         loss = cross_entropy(scores.masked_fill(gallery.same(right, items), -torch.inf), target)
         optimizer.zero_grad()
         loss.backward()
@@ -132,6 +130,6 @@ def fit_looks(path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage)
 
 def _mean_looks(path: PicturePath, statistics: Tensor, counts: Sequence[int]) -> Tensor:
     """Unit looks of queries, the mean of their views' unit looks: statistics (views, channels) to (queries, dims)."""
-    looks = normalize(path.seen(statistics), dim=1)
+    looks = path.seen(statistics)
     owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return normalize(looks.new_zeros(len(counts), looks.shape[1]).index_add(0, owners, looks), dim=1)

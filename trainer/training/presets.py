@@ -77,6 +77,7 @@ PRESETS: dict[str, Preset] = {
             r"embed_tokens|moon_skip\.linear|pictures\.looks": 0.1,
             r"self_attn|norm": 0.5,
             r"log_temperature": 10.0,
+            r"pictures\.(directions|strength)": 4.0,
         },
         frozen=(SHARED_FFN, r"projector\.linear_1"),
         mixture="4:8:5",

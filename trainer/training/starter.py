@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from app.moon.load import moon_model
 from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
 from trainer.data.corpus import Corpus
@@ -20,13 +21,20 @@ from trainer.training.batches import MapEncoding, TripletCollator
 from trainer.training.detector import Target, boxed_pictures, fit_box_head, targets_of
 from trainer.training.features import MapTower, Read, TowerMaps
 from trainer.training.looks import Gallery, Photos, fit_looks
+from trainer.training.meanings import fit_meaning, labels_of
 from trainer.training.model import bare
 from trainer.training.presets import Stage
 from trainer.training.stages import FINAL, Workshop
 from trainer.training.staging import SCENES
 from trainer.training.trainer import save_safely
 from trainer.training.triplets import TripletSource
-from trainer.training.warmup import align_pictures, align_projector, gate_is_closed, standardise_llm
+from trainer.training.warmup import (
+    align_pictures,
+    align_projector,
+    gate_is_closed,
+    standardise_llm,
+    without_decoder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +115,16 @@ class Starter:
         gallery = Gallery(source, self._statistics)
         align_pictures(path, gallery.statistics)
         fit_looks(path, Photos(source, self._statistics, shop.broken), gallery, stage)
+        with without_decoder(self._module, self.encoding):
+            labels = labels_of([source.corpus.item(row) for row in gallery.owners], self._embed)
+        fit_meaning(path, gallery.statistics, labels, source.seed)
         save_safely(path.state_dict(), file)
+
+    @torch.no_grad()
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors of marked texts in the LLM's dimensions."""
+        features = self.encoding.features(texts, [[] for _ in texts])
+        return moon_model(self._module).eval()(features)["sentence_embedding"][:, : -self._module.moon.picture_dims]
 
     def _statistics(self, views: Sequence[View]) -> Tensor:
         return self.stand_in.split(self.tokens(views))[1]

@@ -16,7 +16,8 @@ WIDTH, STATISTICS, DIMS = 6, 10, 4
 def skip() -> Skip:
     torch.manual_seed(0)
     made = Skip(WIDTH, STATISTICS, DIMS)
-    nn.init.normal_(made.pictures.words.weight)
+    nn.init.normal_(made.pictures.strength.weight)
+    nn.init.normal_(made.pictures.shift.weight)
     return made.eval()
 
 
@@ -27,15 +28,15 @@ def shared(path: PicturePath, looks: torch.Tensor) -> torch.Tensor:
 
 
 def parts_of(*rows: str) -> torch.Tensor:
-    """Letters per token: p picture, t title, . anything else."""
-    return torch.tensor([[[mark == "p", mark == "t", False, False] for mark in row] for row in rows])
+    """Letters per token: p picture, t title, c category, a attribute, . anything else."""
+    return torch.tensor([[[mark == own for own in "ptca"] for mark in row] for row in rows])
 
 
 def test_tokens_of_a_picture_carry_its_own_statistics(skip):
     tokens = torch.randn(2, 5, WIDTH)
     statistics = torch.randn(3, STATISTICS)
     path = skip(tokens, torch.zeros_like(tokens), parts_of("pppp.", ".pp.."), statistics)
-    plain = shared(skip.pictures, skip.pictures.looks(statistics))
+    plain = shared(skip.pictures, skip.pictures.seen(statistics))
     torch.testing.assert_close(path[0, :4], plain[[0, 0, 1, 1]])
     torch.testing.assert_close(path[1, 1:3], plain[[2, 2]])
     torch.testing.assert_close(path[0, 4, :WIDTH], tokens[0, 4])
@@ -51,15 +52,27 @@ def test_words_have_nothing_in_the_dimensions_of_looks(skip):
     assert not path[..., WIDTH:].any()
 
 
-def test_words_beside_a_picture_scale_its_looks(skip):
+def test_a_shoppers_words_change_the_looks_along_directions_and_by_a_shift(skip):
     tokens = torch.randn(1, 4, WIDTH)
     statistics = torch.randn(1, STATISTICS)
     path = skip(tokens, torch.zeros_like(tokens), parts_of("pptt"), statistics)
-    words = tokens[0, 2:].mean(dim=0)
-    expected = shared(skip.pictures, skip.pictures.looks(statistics[0]) * (1 + skip.pictures.words(words)))
+    words, looks = normalize(tokens[0, 2:].mean(dim=0), dim=0), skip.pictures.seen(statistics)[0]
+    directions = skip.pictures.directions.weight
+    along = skip.pictures.strength(words) * (directions @ looks)
+    expected = shared(skip.pictures, looks + directions.T @ along + skip.pictures.shift(words))
     torch.testing.assert_close(path[0, 0], expected)
     torch.testing.assert_close(path[0, 1], expected)
     torch.testing.assert_close(path[0, 2:, :WIDTH], tokens[0, 2:])
+
+
+@pytest.mark.parametrize("own", ["c", "a"])
+def test_a_products_own_words_leave_its_looks_alone(skip, own):
+    tokens = torch.randn(2, 4, WIDTH)
+    statistics = torch.randn(1, STATISTICS).repeat(2, 1)
+    path = skip(tokens, torch.zeros_like(tokens), parts_of(f"pt{own}.", "ptt."), statistics)
+    plain = shared(skip.pictures, skip.pictures.seen(statistics[:1]))[0]
+    torch.testing.assert_close(path[0, 0], plain)
+    assert not torch.allclose(path[1, 0], plain, atol=1e-3)
 
 
 def test_statistics_are_standardised(skip):
@@ -67,7 +80,7 @@ def test_statistics_are_standardised(skip):
         skip.pictures.centre.fill_(2.0)
         skip.pictures.spread.fill_(4.0)
     seen = skip.pictures.seen(torch.full((1, STATISTICS), 6.0))
-    torch.testing.assert_close(seen, skip.pictures.looks(torch.ones(1, STATISTICS)))
+    torch.testing.assert_close(seen, normalize(skip.pictures.looks(torch.ones(1, STATISTICS)), dim=1))
 
 
 def test_without_statistics_a_picture_keeps_its_tokens():

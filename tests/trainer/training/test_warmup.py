@@ -263,7 +263,7 @@ def test_looks_are_taught_once_and_nothing_else_is(module, corpus, read, tmp_pat
     starter.fit_looks(shop, LOOKS)
     taught = {name: value.clone() for name, value in module.model.moon_skip.pictures.state_dict().items()}
     changed = {name for name, value in module.model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {f"moon_skip.pictures.{part}" for part in ("looks.weight", "centre", "spread")}
+    assert changed == {f"moon_skip.pictures.{part}" for part in ("looks.weight", "meaning.weight", "centre", "spread")}
     with torch.no_grad():
         module.model.moon_skip.pictures.looks.weight.zero_()
     starter.fit_looks(shop, LOOKS)
