@@ -130,7 +130,7 @@ def test_a_view_cuts_a_reduced_picture_where_its_box_is(store, tmp_path):
     large.paste("blue", (1000, 1000, 1800, 1600))
     large.save(tmp_path / "a.png")
     box = (1000.0, 1000.0, 1800.0, 1600.0)
-    cut = View("a", box, "core").of(store.read(str(tmp_path / "a.png")))
+    cut = View(str(tmp_path / "a.png"), box, "core").show(store.read)
     assert cut.size == (440, 330)
     assert cut.getpixel((220, 165)) == (0, 0, 255)
     assert cut.getpixel((2, 2)) == (255, 255, 255)

@@ -47,7 +47,7 @@ def same(found: Vectors, expected: Vectors) -> None:
 
 
 def test_name_family_and_dimensions_are_the_checkpoints(model: EmbeddingModel, checkpoint: Path):
-    assert (model.name, model.family, model.dimensions) == (checkpoint.name, "MOON", 16)
+    assert (model.name, model.family, model.dimensions) == (checkpoint.name, "MOON", 22)
 
 
 def test_products_are_embedded_as_the_indexer_does(model: EmbeddingModel, embedder: MoonEmbedder):

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from app.errors import BadInputError
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.record import Item, Picture, Record
-from trainer.training.staging import Scenes
+from trainer.training.staging import SCENES, Scenes
 
 BOX = (10.0, 20.0, 60.0, 80.0)
 ITEMS = [
@@ -62,5 +62,5 @@ def test_only_products_that_can_be_cut_out_have_scenes(scenes):
 
 def test_a_scene_is_one_of_few_whoever_draws_it(scenes):
     drawn = {scenes.draw(0, random.Random(seed)) for seed in range(50)}
-    assert len(drawn) == 4
+    assert len(drawn) == 2 * SCENES
     assert {view.box for view in drawn} == {None}
