@@ -43,6 +43,7 @@ MAX_VIEWS = 60_000
 CUTS, SCENE_CUTS = 2 + 2 * VARIANTS, 3
 MEASURED_TRIPLETS, MEASURED_AT_ONCE = 96, 32
 """Triplets whose positives show what the LLM's output looks like."""
+TEXTS_AT_ONCE = 256
 ALIGNED = ("multi_modal_projector.linear_1", "multi_modal_projector.linear_2")
 BOX_IOU = "dev_iou"
 MEASURED = ("moon_skip.centre", "moon_skip.spread")
@@ -123,8 +124,10 @@ class Starter:
     @torch.no_grad()
     def _embed(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors of marked texts in the LLM's dimensions."""
-        features = self.encoding.features(texts, [[] for _ in texts])
-        return moon_model(self._module).eval()(features)["sentence_embedding"][:, : -self._module.moon.picture_dims]
+        model, beyond = moon_model(self._module).eval(), self._module.moon.picture_dims
+        parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        features = (self.encoding.features(part, [[] for _ in part]) for part in parts)
+        return torch.cat([model(batch)["sentence_embedding"][:, :-beyond] for batch in features])
 
     def _statistics(self, views: Sequence[View]) -> Tensor:
         return self.stand_in.split(self.tokens(views))[1]
