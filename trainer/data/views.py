@@ -12,7 +12,7 @@ from typing import Literal
 
 from PIL.Image import Image
 
-from app.moon.boxes import usable_box
+from app.moon.boxes import cropped, usable_box
 from app.schema import Box
 from trainer.data.camera import photographed
 from trainer.data.pictures import shown_box
@@ -73,8 +73,7 @@ class View:
         crop = self.crop(image, box)
         if crop is None:
             return None
-        x0, y0, x1, y1 = (round(side) for side in crop)
-        part = image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+        part = cropped(image, crop)
         if self.cut in AUGMENTED and self.room is None:
             return photographed(part, self._rng(f"{self.cut} camera"))
         return part

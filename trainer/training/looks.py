@@ -79,7 +79,7 @@ class Gallery:
                     logger.warning("no looks are learned from it: %s", error)
                 else:
                     owners.append(row)
-        self.owners, self.statistics = owners, torch.cat(seen)
+        self.owners, self.statistics = owners, torch.cat(seen) if seen else torch.empty(0)
         self._items, self._first, self._counts = np.unique(owners, return_index=True, return_counts=True)
         self._keys = source.corpus.item_keys
 

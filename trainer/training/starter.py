@@ -114,8 +114,12 @@ class Starter:
         source = shop.source.of_pictures()
         self.tokens.fill([View(p.location) for row in source.items for p in source.corpus.item(row).pictures])
         gallery = Gallery(source, self._statistics)
+        if not gallery.owners:
+            logger.info("no looks are trained: no product has a picture that can be read")
+            return
         align_pictures(path, gallery.statistics)
-        fit_looks(path, Photos(source, self._statistics, shop.broken), gallery, stage)
+        if source.modalities:
+            fit_looks(path, Photos(source, self._statistics, shop.broken), gallery, stage)
         with without_decoder(self._module, self.encoding):
             labels = labels_of([source.corpus.item(row) for row in gallery.owners], self._embed)
         fit_meaning(path, gallery.statistics, labels, source.seed)

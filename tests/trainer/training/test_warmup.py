@@ -13,7 +13,7 @@ from app.settings import Settings
 from tests.app.moon.tiny_models import picture
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.pictures import PictureStore
-from trainer.data.record import Item, Record
+from trainer.data.record import Item, Picture, Record
 from trainer.data.splits import training_rows
 from trainer.data.views import View
 from trainer.training.batches import BrokenPictures, encode_inputs
@@ -277,3 +277,23 @@ def test_an_open_gate_leaves_the_looks_as_they_are(module, corpus, read, tmp_pat
     before = module.model.moon_skip.pictures.looks.weight.clone()
     Starter(module, read, tmp_path).fit_looks(shop_of(corpus, tmp_path), LOOKS)
     assert torch.equal(module.model.moon_skip.pictures.looks.weight, before)
+
+
+def test_products_without_pictures_leave_the_looks_as_they_are(module, read, tmp_path):
+    with CorpusWriter(tmp_path / "corpus", {"name": "text", "format": "shop"}) as writer:
+        for number in range(4):
+            writer.add(Record(Item(str(number), f"Chair {number}"), f"words {number}"))
+    before = module.model.moon_skip.pictures.looks.weight.clone()
+    Starter(module, read, tmp_path).fit_looks(shop_of(Corpus(tmp_path / "corpus"), tmp_path), LOOKS)
+    assert torch.equal(module.model.moon_skip.pictures.looks.weight, before)
+
+
+def test_pictures_without_photo_queries_are_taught_their_meaning_alone(module, home, read, tmp_path):
+    with CorpusWriter(tmp_path / "corpus", {"name": "text", "format": "shop"}) as writer:
+        for number, product in enumerate(home.products[:6]):
+            images = tuple(Picture(str(home.root / path)) for path in product.product.images)
+            item = Item(str(number), f"Chair {number}", images, (f"Kind {number % 2}",))
+            writer.add(Record(item, f"words {number}"))
+    before = module.model.moon_skip.pictures.meaning.weight.clone()
+    Starter(module, read, tmp_path).fit_looks(shop_of(Corpus(tmp_path / "corpus"), tmp_path), LOOKS)
+    assert not torch.equal(module.model.moon_skip.pictures.meaning.weight, before)
