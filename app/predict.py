@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,13 @@ from app.timing import Stopwatch
 TEMPERATURE = 0.05
 """Softmax temperature over cosine similarities: the value at which MOON's training loss starts."""
 
+VOTERS, VOTE = 20, 0.1
+"""How many of the nearest products vote for their category, and what their votes count beside 1 - VOTE of the labels.
+
+Our decision: where labels are sure (a title says it), so small a vote changes nothing; where they are all alike (a
+picture alone), it decides.
+"""
+
 MAX_CATEGORIES = 10_000
 MAX_VALUES_PER_KEY = 1000
 
@@ -48,9 +56,7 @@ class _LabelSet:
 
     def probabilities(self, vector: NDArray[np.float32]) -> dict[str, float]:
         """Softmax of the similarities to a vector of shape (dimensions,), by label."""
-        logits = (self.vectors @ vector).astype(np.float64) / TEMPERATURE
-        weights = np.exp(logits - logits.max())
-        return dict(zip(self.labels, (weights / weights.sum()).tolist(), strict=True))
+        return dict(zip(self.labels, softmax(self.vectors @ vector).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,9 @@ class _Labels:
 class Predictor:
     """Zero-shot prediction by label embedding: argmax over labels of sim(f(product), f(label)). Thread-safe.
 
-    A category's probability is a softmax over all categories that products end at; a parent's is the sum of its
-    children's, so the levels never contradict each other. Label vectors are kept from build to build.
+    A category's probability is a softmax over all categories that products end at, and a vote of the nearest products
+    (:func:`with_votes`); a parent's is the sum of its children's, so the levels never contradict each other. Label
+    vectors are kept from build to build.
     """
 
     def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
@@ -103,8 +110,11 @@ class Predictor:
         with watch.stage("embed"):
             pictures = [] if image is None else [image if box is None else _crop(image, box)]
             vector = self._embedder.embed_products([Product(id="?", title=title)], [pictures])[0]
+        with watch.stage("neighbours"), self._live.index() as index:
+            voters = [(_path(hit.product), hit.score) for hit in index.search(vector, Filters(), VOTERS)]
         with watch.stage("predict"):
-            levels = _levels(labels.categories.probabilities(vector)) if labels.categories else []
+            own = labels.categories.probabilities(vector) if labels.categories else {}
+            levels = _levels(with_votes(own, voters))
             attributes = {key: _best(values.probabilities(vector), limit) for key, values in labels.attributes.items()}
         return Prediction(
             categories=[_best(level, limit) for level in levels],
@@ -154,6 +164,32 @@ class Predictor:
         if not labels:
             return None
         return _LabelSet(labels, np.stack([self._vectors[segment, text] for text in texts]))
+
+
+def with_votes(labels: Mapping[str, float], neighbours: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Probabilities of categories by their labels, joined with the vote of neighbours (category, similarity).
+
+    A neighbour's vote is its softmax among those whose category is one of the labels; without any, nothing changes.
+    """
+    voters = [(category, similarity) for category, similarity in neighbours if category in labels]
+    if not voters:
+        return dict(labels)
+    joined = {label: (1 - VOTE) * probability for label, probability in labels.items()}
+    weights = softmax(np.array([similarity for _, similarity in voters]))
+    for (category, _), weight in zip(voters, weights.tolist(), strict=True):
+        joined[category] += VOTE * weight
+    return joined
+
+
+def softmax(similarities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Probabilities of the shape (labels,) of the similarities."""
+    logits = similarities.astype(np.float64) / TEMPERATURE
+    weights: NDArray[np.float64] = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def _path(product: Product) -> str:
+    return CATEGORY_SEPARATOR.join(product.category)
 
 
 def _path_ends(facets: list[FacetValue]) -> list[str]:

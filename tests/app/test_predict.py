@@ -5,7 +5,7 @@ from PIL import Image
 from shop_samples import COLOURS, publish
 
 from app.errors import BadInputError, IndexUnavailableError
-from app.predict import Predictor
+from app.predict import VOTE, Predictor, with_votes
 from app.schema import Product
 
 HALF_RED = Image.new("RGB", (64, 48), COLOURS["blue"])
@@ -58,6 +58,34 @@ def test_a_parent_is_as_probable_as_its_children_together(published):
     assert sum(by_root.values()) == pytest.approx(1)
 
 
+def test_neighbours_decide_where_labels_are_alike_and_change_nothing_where_one_is_sure():
+    neighbours = [("chairs", 0.9), ("chairs", 0.8), ("lamps", 0.85), ("unknown", 0.99)]
+    alike = with_votes({"lamps": 0.34, "chairs": 0.33, "sofas": 0.33}, neighbours)
+    assert max(alike, key=alike.__getitem__) == "chairs"
+    assert sum(alike.values()) == pytest.approx(1)
+    sure = with_votes({"lamps": 0.9, "chairs": 0.1}, neighbours)
+    assert max(sure, key=sure.__getitem__) == "lamps"
+
+
+def test_without_neighbours_of_known_categories_labels_decide_alone():
+    assert with_votes({"lamps": 0.4, "chairs": 0.6}, [("unknown", 0.9)]) == {"lamps": 0.4, "chairs": 0.6}
+
+
+def test_the_nearest_products_vote_for_their_category(new_service, embedder):
+    products = [
+        Product(id="1", category=["Sofas"], title="plain chair"),
+        Product(id="2", category=["Chairs"], title="x"),
+    ]
+    publish(new_service.store, embedder, products)
+    voted = new_service.predictor.predict(title="plain chair").categories[0]
+    labels = embedder.embed_labels(["Sofas", "Chairs"], "category") @ embedder.embed_products(
+        [Product(id="?", title="plain chair")], [[]]
+    )[0].astype("float64")
+    alone = 1 / (1 + 2.718281828 ** ((labels[1] - labels[0]) / 0.05))
+    sofas = next(candidate.probability for candidate in voted if candidate.label == "Sofas")
+    assert (1 - VOTE) * alone < sofas <= (1 - VOTE) * alone + VOTE
+
+
 def test_a_category_with_products_and_subcategories_competes_itself(settings, new_service, embedder):
     products = [Product(id="1", category=["Home"], title="x"), Product(id="2", category=["Home", "Lamps"], title="y")]
     publish(new_service.store, embedder, products)
@@ -101,7 +129,13 @@ def test_labels_are_embedded_once_and_taken_over_to_the_next_build(new_service, 
 
 
 def test_prediction_tells_time_per_stage(published):
-    assert list(published.predictor.predict(title="chair").timings) == ["labels", "embed", "predict", "total"]
+    assert list(published.predictor.predict(title="chair").timings) == [
+        "labels",
+        "embed",
+        "neighbours",
+        "predict",
+        "total",
+    ]
 
 
 def test_unusable_input_is_refused(published):

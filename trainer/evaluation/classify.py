@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from app.encoder import Vectors
-from app.predict import TEMPERATURE
+from app.predict import VOTERS, softmax, with_votes
 from app.schema import CATEGORY_SEPARATOR, Product, category_levels
 from trainer.evaluation.baselines import neighbour_vote
 from trainer.evaluation.gallery import Gallery, batches, crop
@@ -105,32 +105,43 @@ def _at(path: str, level: int) -> str:
 def _category_rows(gallery: Gallery, scorer: Scorer, shown: _Shown, categories: Sequence[str], labels: Vectors) -> None:
     known = [row for row, product in enumerate(shown.products) if product.category]
     vectors = shown.vectors[known]
-    similarities = vectors @ labels.T
     paths = [_path(shown.products[row]) for row in known]
     voters = [row for row in gallery.training if gallery.products[row].category]
+    ends = [_path(gallery.products[row]) for row in voters]
     neighbours = vectors @ gallery.vectors[voters].T
+    probabilities = _probabilities(vectors @ labels.T, categories, neighbours, ends)
     for level in (1, 2):
         truth = [_at(path, level) for path in paths]
-        own = [_at(_path(gallery.products[row]), level) for row in voters]
-        found = {MOON: _most_probable(similarities, categories, level), VOTE: neighbour_vote(neighbours, own)}
+        vote = neighbour_vote(neighbours, [_at(path, level) for path in ends])
+        found = {MOON: _most_probable(probabilities, categories, level), VOTE: vote}
         right = {system: _equal(answers, truth) for system, answers in found.items()}
         scorer.add(PREDICTION, shown.source, category_metric(level), right)
-    rankings, leaves = rank(similarities), [{categories.index(path)} for path in paths]
+    rankings, leaves = rank(probabilities), [{categories.index(path)} for path in paths]
     for k in (1, DEPTH):
         scorer.add(PREDICTION, shown.source, f"category leaf top-{k}", {MOON: recall(rankings, leaves, k)})
 
 
-def _most_probable(similarities: NDArray[np.float32], categories: Sequence[str], level: int) -> list[str]:
-    """Per product the most probable category of a level.
+def _probabilities(
+    similarities: NDArray[np.float32], categories: Sequence[str], neighbours: NDArray[np.float32], ends: Sequence[str]
+) -> NDArray[np.float64]:
+    """Of categories (products, categories), as on the page (:mod:`app.predict`): their labels, and neighbours' votes.
 
-    As on the page, a category is as probable as all that ends below it (:mod:`app.predict`).
+    ``neighbours`` (products, voters) are similarities to products that end at the categories ``ends``.
     """
+    rows = []
+    for own, near in zip(similarities, neighbours, strict=True):
+        nearest = [(ends[place], float(near[place])) for place in np.argsort(-near)[:VOTERS]]
+        labels = dict(zip(categories, softmax(own).tolist(), strict=True))
+        rows.append(list(with_votes(labels, nearest).values()))
+    return np.array(rows)
+
+
+def _most_probable(probabilities: NDArray[np.float64], categories: Sequence[str], level: int) -> list[str]:
+    """Per product the most probable category of a level: as probable as all that ends below it."""
     ancestors = [_at(path, level) for path in categories]
     names = sorted(set(ancestors))
     below = np.array([[ancestor == name for name in names] for ancestor in ancestors], dtype=np.float64)
-    logits = similarities.astype(np.float64) / TEMPERATURE
-    found = (np.exp(logits - logits.max(axis=1, keepdims=True)) @ below).argmax(axis=1)
-    return [names[place] for place in found]
+    return [names[place] for place in (probabilities @ below).argmax(axis=1)]
 
 
 def _attribute_row(gallery: Gallery, scorer: Scorer, shown: _Shown, key: str, palette: Palette | None) -> None:
