@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     turns = [Run(name, seed, given.out / f"{name}-{seed}") for seed in given.seeds for name in given.variants]
     if not given.table:
-        steps = {name: getattr(given, name) for name in ("box_steps", "looks_steps", "skip_steps", "steps")}
+        steps = {
+            name: getattr(given, name) for name in ("tower_steps", "box_steps", "looks_steps", "skip_steps", "steps")
+        }
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)
@@ -143,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--data", type=Path, default=ROOT / "demo", help="the home-goods set")
-    for stage in ("box", "looks", "skip"):
+    for stage in ("tower", "box", "looks", "skip"):
         parser.add_argument(f"--{stage}-steps", type=int, help=f"of the stage {stage}; 0: none")
     parser.add_argument("--steps", type=int, help="of the main stage")
     parser.add_argument("--table", action="store_true", help="print what is there and train nothing")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.moon.tower import EfficientNetLiteModel, InvertedResidual, SameConv2d, _statistics
+from app.moon.tower import UPPER, EfficientNetLiteModel, InvertedResidual, SameConv2d, _statistics
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,18 @@ class FastTower(EfficientNetLiteModel):
         if self._maps is None:
             return super().look(pixel_values)
         maps = self._maps(pixel_values)
-        return maps[-1], torch.cat([_statistics(seen) for seen in (pixel_values, *maps)], dim=1)
+        return maps[-1], _of_all(pixel_values, *maps)
+
+    def lower(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`EfficientNetLiteModel.lower`; compiled, the whole tower is computed for it."""
+        if self._maps is None:
+            return super().lower(pixel_values)
+        below = self._maps(pixel_values)[: -UPPER - 1]
+        return below[-1], _of_all(pixel_values, *below)
+
+
+def _of_all(*maps: Tensor) -> Tensor:
+    return torch.cat([_statistics(seen) for seen in maps], dim=1)
 
 
 def _compiled(tower: EfficientNetLiteModel) -> Maps:

@@ -33,6 +33,8 @@ STAGES = (
 
 LOOKED_AT = STAGES[2:]
 """Stages whose maps the statistics describe, beside the pixels and the head's map."""
+UPPER = 2
+"""Last stages, which a trainer may tune with the head while all below stays as it is."""
 COLOURS = 3
 
 
@@ -105,6 +107,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.blocks = nn.Sequential(*blocks)
         ends = list(accumulate(repeats for *_, repeats in STAGES))
         self._looked_at = {end - 1 for end in ends[-len(LOOKED_AT) :]}
+        self.lower_blocks = ends[-UPPER - 1]
         self.head = nn.Sequential(
             nn.Conv2d(channels, config.hidden_size, 1, bias=False),
             nn.BatchNorm2d(config.hidden_size, eps=1e-3),
@@ -117,17 +120,44 @@ class EfficientNetLiteModel(PreTrainedModel):
     def statistics_size(self) -> int:
         return 2 * (COLOURS + sum(outputs for *_, outputs, _ in LOOKED_AT) + self.config.hidden_size)
 
+    @property
+    def lower_channels(self) -> int:
+        """Channels of the map that goes into the upper stages."""
+        return STAGES[-UPPER - 1][3]
+
+    @property
+    def lower_statistics_size(self) -> int:
+        return 2 * (COLOURS + sum(outputs for *_, outputs, _ in LOOKED_AT[:-UPPER]))
+
     def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """The unpooled feature map (batch, hidden_size, height / 32, width / 32) and the statistics."""
+        maps, below = self.lower(pixel_values)
+        maps, above = self.upper(maps)
+        return maps, torch.cat([below, above], dim=1)
+
+    def lower(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """The map that goes into the last ``UPPER`` stages, and the statistics up to there."""
         pixels = pixel_values.to(self.dtype, memory_format=torch.channels_last)
-        seen = [_statistics(pixels)]
-        maps = self.stem(pixels)
-        for number, block in enumerate(self.blocks):
-            maps = block(maps)
-            if number in self._looked_at:
-                seen.append(_statistics(maps))
+        maps, seen = self._through(self.stem(pixels), range(self.lower_blocks))
+        return maps, torch.cat([_statistics(pixels), *seen], dim=1)
+
+    def upper(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """From that map the unpooled feature map, and the statistics from there on."""
+        maps, seen = self._through(maps, range(self.lower_blocks, len(self.blocks)))
         maps = self.head(maps)
         return maps, torch.cat([*seen, _statistics(maps)], dim=1)
+
+    def upper_parts(self) -> nn.ModuleList:
+        """The modules of :meth:`upper`."""
+        return nn.ModuleList([*list(self.blocks)[self.lower_blocks :], self.head])
+
+    def _through(self, maps: Tensor, numbers: range) -> tuple[Tensor, list[Tensor]]:
+        seen = []
+        for number in numbers:
+            maps = self.blocks[number](maps)
+            if number in self._looked_at:
+                seen.append(_statistics(maps))
+        return maps, seen
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """The unpooled feature map alone."""

@@ -74,7 +74,7 @@ def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
     )
     wished = FitConfig(
         **{"preset": "qwen3-vl-2b", "model": "base", "steps": 1, "skip_steps": 2, "box_steps": 3, "epochs": 0.5},
-        **{"looks_steps": 4, "without": ("core-crop", "field-dropout")},
+        **{"looks_steps": 4, "tower_steps": 5, "without": ("core-crop", "field-dropout")},
         **{"batch": 4, "mini_batch": 2, "lr": 0.1, "lora_rank": 8, "train_tower": True, "precision": "bf16"},
         **{"gradient_checkpointing": True, "objective": "circle", "past_batches": 1, "spatial": False},
         **{"mixture": "1:1:1", "sibling_share": 0.2, "mined": Path("m"), "boxes": Path("b"), "dims": "8,4"},

@@ -44,6 +44,9 @@ def fit(
     box_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the starter's core product detector; 0: none")
     ] = FIT.box_steps,
+    tower_steps: Annotated[
+        int | None, typer.Option(min=0, help="Steps of the upper stages of the starter's vision tower; 0: none")
+    ] = FIT.tower_steps,
     epochs: Annotated[float, typer.Option(min=0, help="Passes over the records")] = FIT.epochs,
     batch: Annotated[int | None, typer.Option(min=1, help="Triplets per process and step")] = FIT.batch,
     mini_batch: Annotated[

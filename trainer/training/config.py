@@ -16,12 +16,12 @@ PARTS = ("core-crop", "guided-experts", "extended-negatives", "field-dropout")
 class FitConfig:
     """The wishes of whoever starts a run; what is None is derived (see :mod:`trainer.training.plan`) and logged.
 
-    ``steps``, ``batch`` and ``lr`` are the main stage's, ``skip_steps``, ``looks_steps`` and ``box_steps`` those of the
-    starter's other stages. ``batch`` counts triplets per process and step, ``mini_batch`` is the size of the
-    gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the preset),
-    ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning, ``sibling_share``
-    is how often the hard negative is another SKU of the positive's model instead of another product of its category,
-    ``without`` names those of ``PARTS`` that are left out.
+    ``steps``, ``batch`` and ``lr`` are the main stage's, ``skip_steps``, ``looks_steps``, ``box_steps`` and
+    ``tower_steps`` those of the starter's other stages. ``batch`` counts triplets per process and step, ``mini_batch``
+    is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
+    preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
+    ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
+    of its category, ``without`` names those of ``PARTS`` that are left out.
     """
 
     preset: str = "starter"
@@ -30,6 +30,7 @@ class FitConfig:
     skip_steps: int | None = None
     looks_steps: int | None = None
     box_steps: int | None = None
+    tower_steps: int | None = None
     epochs: float = 1.0
     batch: int | None = None
     mini_batch: int | None = None

@@ -51,10 +51,13 @@ class TowerMaps:
     """
 
     def __init__(self, tower: EfficientNetLiteModel, read: Read, cache: Path, grid: int | None) -> None:
-        self._tower, self._read, self._grid = tower, read, grid
-        weights = torch.cat([p.detach().flatten()[:64].float().cpu() for p in tower.parameters()])
-        key = hashlib.blake2b(weights.numpy().tobytes() + f"{LAYOUT}:{grid}".encode(), digest_size=8).hexdigest()
-        self._folder = cache / f"tower-{key}"
+        self._tower, self._read, self._cache, self._grid = tower, read, cache, grid
+        self.open()
+
+    def open(self) -> None:
+        """Begin with what is kept for the tower's present weights."""
+        self.__dict__.pop("_served", None)
+        self._folder = self._cache / f"tower-{self._key()}"
         self._maps: dict[str, Tensor] = {}
         self._new: list[str] = []
         for shard in sorted(self._folder.glob("*.safetensors")):
@@ -65,6 +68,9 @@ class TowerMaps:
             except SafetensorError as error:  # cut off by a power failure or a full disk
                 logger.warning("%s is damaged (%s); its views are computed again", shard, error)
                 shard.unlink(missing_ok=True)
+
+    def _key(self) -> str:
+        return _key_of(self._tower, str(self._grid))
 
     def __call__(self, views: Sequence[View]) -> Tensor:
         """Maps of these views in this order, float32, (views, channels, height, width) or with a grid rows of numbers.
@@ -122,15 +128,43 @@ class TowerMaps:
 
     @torch.inference_mode()
     def _compute(self, views: Sequence[View]) -> Iterator[Tensor]:
-        tower, size = self._served, self._tower.config.image_size
+        size = self._tower.config.image_size
         with ThreadPoolExecutor(2) as pool:
             pixels = list(pool.map(lambda view: _pixels(view.show(self._read), size), views))
         for start in range(0, len(pixels), PICTURES):
             batch = torch.stack(pixels[start : start + PICTURES]).to(memory_format=torch.channels_last)
-            maps, statistics = tower.look(batch)
-            if self._grid is not None:
-                maps = torch.cat([functional.adaptive_avg_pool2d(maps, self._grid).flatten(1), statistics], dim=1)
-            yield from maps.half().contiguous().clone()
+            yield from self._seen(batch).half().contiguous().clone()
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        maps, statistics = self._served.look(pixels)
+        if self._grid is None:
+            return maps
+        return torch.cat([functional.adaptive_avg_pool2d(maps, self._grid).flatten(1), statistics], dim=1)
+
+
+class LowerMaps(TowerMaps):
+    """What goes into the tower's upper stages: rows of the map and of the statistics up to there, one per view.
+
+    They stay as they are while the upper stages are trained.
+    """
+
+    def __init__(self, tower: EfficientNetLiteModel, read: Read, cache: Path) -> None:
+        super().__init__(tower, read, cache, None)
+
+    def _key(self) -> str:
+        return _key_of(
+            nn.ModuleList([self._tower.stem, *list(self._tower.blocks)[: self._tower.lower_blocks]]), "lower"
+        )
+
+    def split(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (views, numbers) to maps (views, channels, side, side) and statistics (views, channels)."""
+        channels, below = self._tower.lower_channels, self._tower.lower_statistics_size
+        side = math.isqrt((kept.shape[1] - below) // channels)
+        return kept[:, :-below].unflatten(1, (channels, side, side)), kept[:, -below:]
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        maps, statistics = self._served.lower(pixels)
+        return torch.cat([maps.flatten(1), statistics], dim=1)
 
 
 class MapTower(nn.Module):
@@ -154,6 +188,11 @@ class MapTower(nn.Module):
         """One row as if the picture had been mirrored; its statistics stay."""
         size = math.prod(self._shape)
         return torch.cat([kept[:size].view(self._shape).flip(2).flatten(), kept[size:]])
+
+
+def _key_of(module: nn.Module, kept: str) -> str:
+    weights = torch.cat([p.detach().flatten()[:64].float().cpu() for p in module.parameters()])
+    return hashlib.blake2b(weights.numpy().tobytes() + f"{LAYOUT}:{kept}".encode(), digest_size=8).hexdigest()
 
 
 def _name(view: View) -> str:

@@ -182,6 +182,8 @@ def _train(shop: Workshop, starter: Starter | None, split: TrainingRows) -> list
             history += run_stage(shop, stage)
         elif starter is None:
             logger.info("stage %s is left out: it needs kept features of a small tower", stage.name)
+        elif stage.name == "tower":
+            starter.fit_tower(shop, stage)
         elif stage.name == "boxes":
             starter.fit_boxes(shop, split.train, split.dev, stage)
         elif stage.name == "looks":

@@ -66,31 +66,34 @@ class Photos:
 class Gallery:
     """Statistics of the pictures of the products that ``source`` draws from; products without any are left out.
 
-    ``statistics`` (pictures, channels) and ``owners``, the row of each one's product, ascending.
+    ``statistics`` (pictures, channels), ``views`` of these pictures, and ``owners``, the row of each one's product,
+    ascending.
     """
 
     def __init__(self, source: TripletSource, statistics: Statistics) -> None:
+        self.views: list[View] = []
         owners, seen = [], []
         for row in source.items.tolist():
             for picture in source.corpus.item(row).pictures:
+                view = View(picture.location)
                 try:
-                    seen.append(statistics([View(picture.location)]))
+                    seen.append(statistics([view]))
                 except BadInputError as error:
                     logger.warning("no looks are learned from it: %s", error)
                 else:
+                    self.views.append(view)
                     owners.append(row)
         self.owners, self.statistics = owners, torch.cat(seen) if seen else torch.empty(0)
         self._items, self._first, self._counts = np.unique(owners, return_index=True, return_counts=True)
         self._keys = source.corpus.item_keys
 
-    def draw(self, right: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], Tensor]:
-        """Rows of products, ascending, the right ones among them, and the statistics of a picture of each."""
+    def draw(self, right: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of products, ascending, the right ones among them, and the place of a picture of each."""
         items = self._items
         if len(items) > GALLERY:
             items = np.union1d(rng.choice(items, GALLERY, replace=False), right)
         places = np.searchsorted(self._items, items)
-        chosen = self._first[places] + rng.integers(self._counts[places])
-        return items, self.statistics[torch.from_numpy(chosen)]
+        return items, self._first[places] + rng.integers(self._counts[places])
 
     def same(self, right: NDArray[np.int64], items: NDArray[np.int64]) -> Tensor:
         """Boolean (right, items): another product with the same id or title."""
@@ -114,18 +117,36 @@ def fit_looks(path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage)
     path.train().looks.requires_grad_(True)
     for step in range(steps):
         views, counts, right = photos.draw(range(step * stage.batch, (step + 1) * stage.batch))
-        items, pictures = gallery.draw(right, rng)
-        target = torch.from_numpy(np.searchsorted(items, right))
-        scores = _mean_looks(path, views, counts) @ path.seen(pictures).T / TEMPERATURE
-        loss = cross_entropy(scores.masked_fill(gallery.same(right, items), -torch.inf), target)
+        items, places = gallery.draw(right, rng)
+        pictures = gallery.statistics[torch.from_numpy(places)]
+        loss, found = contrast(path, views, counts, pictures, right, items, gallery.same(right, items))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            found = (scores.argmax(dim=1) == target).float().mean()
-            logger.info("looks step %d: loss %.3f, found %.3f of the batch", step, loss.item(), found.item())
+            logger.info("looks step %d: loss %.3f, found %.3f of the batch", step, loss.item(), found)
     path.eval()
+
+
+def contrast(
+    path: PicturePath,
+    views: Tensor,
+    counts: Sequence[int],
+    pictures: Tensor,
+    right: NDArray[np.int64],
+    items: NDArray[np.int64],
+    same: Tensor,
+) -> tuple[Tensor, float]:
+    """InfoNCE of queries against a picture of each of ``items``, and the share of queries that find their product.
+
+    ``views`` (views, channels) and ``pictures`` (items, channels) are statistics, ``counts`` the views of each query,
+    ``right`` the rows of their products; those that are the ``same`` (queries, items) are no negatives.
+    """
+    target = torch.from_numpy(np.searchsorted(items, right))
+    scores = _mean_looks(path, views, counts) @ path.seen(pictures).T / TEMPERATURE
+    found = (scores.argmax(dim=1) == target).float().mean().item()
+    return cross_entropy(scores.masked_fill(same, -torch.inf), target), found
 
 
 def _mean_looks(path: PicturePath, statistics: Tensor, counts: Sequence[int]) -> Tensor:

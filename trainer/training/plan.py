@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 MATRYOSHKA = (1024, 512, 256, 128, 64)
 """Widths that are trained beside the full one where ``dims`` is "auto" (as MOON Embedding)."""
-STEPS = {"boxes": "box_steps", "looks": "looks_steps", "skip": "skip_steps"}
+STEPS = {"tower": "tower_steps", "boxes": "box_steps", "looks": "looks_steps", "skip": "skip_steps"}
 """Which wish is that for the steps of one of the starter's stages."""
 LARGE = 1_000_000_000
 """Parameters from which memory decides: half precision, gradient checkpointing."""

@@ -14,14 +14,14 @@ SHARED_FFN = r"\.mlp\.shared\.(?!.*lora_)"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run: the starter's box head (``boxes``), the looks of pictures (``looks``), the skip path alone
-    (``skip``), or the model (``all``).
+    """A part of a run: the starter's vision tower (``tower``), its box head (``boxes``), the looks of pictures
+    (``looks``), the skip path alone (``skip``), or the model (``all``).
 
     ``steps`` None stands for the epochs asked for, 0 leaves the stage out; ``batch`` counts triplets per process, for
-    boxes and looks photos.
+    tower, boxes and looks photos.
     """
 
-    name: Literal["boxes", "looks", "skip", "all"]
+    name: Literal["tower", "boxes", "looks", "skip", "all"]
     steps: int | None
     batch: int
     lr: float
@@ -66,6 +66,7 @@ PRESETS: dict[str, Preset] = {
         base=None,
         moon=STARTER,
         stages=(
+            Stage("tower", 300, 48, 2e-4),
             Stage("boxes", 1000, 64, 1e-3),
             Stage("looks", 300, 192, 1e-3),
             Stage("skip", 160, 192, 5e-4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from trainer.data.corpus import Corpus
 from trainer.data.views import VARIANTS, View
 from trainer.training.batches import MapEncoding, TripletCollator
 from trainer.training.detector import Target, boxed_pictures, fit_box_head, targets_of
-from trainer.training.features import MapTower, Read, TowerMaps
+from trainer.training.features import LowerMaps, MapTower, Read, TowerMaps
 from trainer.training.looks import Gallery, Photos, fit_looks
 from trainer.training.meanings import fit_meaning, labels_of
 from trainer.training.model import bare
 from trainer.training.presets import Stage
 from trainer.training.stages import FINAL, Workshop
 from trainer.training.staging import SCENES
+from trainer.training.tower import TunedTower, fit_tower
 from trainer.training.trainer import save_safely
 from trainer.training.triplets import TripletSource
 from trainer.training.warmup import (
@@ -79,6 +81,27 @@ class Starter:
         """Put the tower back into the model, and keep the features that are new."""
         self._model.vision_tower = self._tower.to(self._module.model.device)
         self.tokens.save()
+
+    def fit_tower(self, shop: Workshop, stage: Stage) -> None:
+        """Tune the tower's upper stages on photos; a resumed run reads them. What was kept of the old tower is left."""
+        path, file = self._module.model.moon_skip.pictures, shop.folder / stage.name / FINAL
+        upper, source = self._tower.upper_parts(), shop.source.of_pictures()
+        if path is None or not gate_is_closed(self._module):
+            logger.info("the tower is not tuned: the skip path takes no statistics, or the LLM's gate is open already")
+            return
+        if not file.exists():
+            tuned = TunedTower(self._tower, LowerMaps(self._tower, self._read, self._cache))
+            gallery = Gallery(source, tuned.look)
+            if not gallery.owners or not source.modalities:
+                logger.info("the tower is not tuned: there are no photos, or no product has a picture that can be read")
+                return
+            spare = deepcopy(path)
+            align_pictures(spare, gallery.statistics)
+            fit_tower(tuned, spare, Photos(source, tuned.maps, shop.broken), gallery, stage)
+            tuned.maps.save()
+            save_safely(upper.state_dict(), file)
+        upper.load_state_dict(load_file(file))
+        self.tokens.open()
 
     def fit_boxes(self, shop: Workshop, train: NDArray[Any], dev: NDArray[Any], stage: Stage) -> None:
         """Train the box head, if the model has one and pictures come with boxes; a resumed run reads it."""

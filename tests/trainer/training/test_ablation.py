@@ -98,7 +98,7 @@ def test_the_table_alone_prints_what_is_there_and_trains_nothing(bench, run):
 @pytest.mark.slow
 def test_real_runs_are_trained_measured_and_compared(checkpoint, home_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MOON_DATA", str(tmp_path / "data"))
-    short = ["--box-steps", "1", "--looks-steps", "1", "--skip-steps", "1", "--steps", "1"]
+    short = ["--tower-steps", "0", "--box-steps", "1", "--looks-steps", "1", "--skip-steps", "1", "--steps", "1"]
     options = ["--data", str(home_folder), "--variants", "full", "guided-experts", "--seeds", "0", *short]
     ablation.main([str(checkpoint), str(tmp_path / "runs"), *options])
     table = capsys.readouterr().out

@@ -25,6 +25,7 @@ from trainer.training.config import PARTS, FitConfig
 from trainer.training.trainer import MoonTrainer
 
 SHORT = {
+    "tower_steps": 1,
     "box_steps": 2,
     "looks_steps": 2,
     "skip_steps": 4,
@@ -79,10 +80,11 @@ def test_a_whole_run_writes_a_checkpoint_its_record_its_course_and_a_report(run,
     assert not (folder / "unfinished").exists()
     trained, untrained = load_module(str(folder)), load_module(str(checkpoint))
     assert trained.model.dtype == torch.bfloat16
-    changed, kept = "moon_skip.linear.weight", "vision_tower.stem.0.weight"
     before, after = untrained.model.state_dict(), trained.model.state_dict()
-    assert not torch.equal(after[changed], before[changed].bfloat16())
-    assert torch.equal(after[kept], before[kept].bfloat16())
+    for changed in ("moon_skip.linear.weight", "vision_tower.head.0.weight"):
+        assert not torch.equal(after[changed], before[changed].bfloat16())
+    for kept in ("vision_tower.stem.0.weight", "vision_tower.blocks.14.layers.0.weight"):
+        assert torch.equal(after[kept], before[kept].bfloat16())
     assert moon_model(trained).encode([model_input([], "<|title|> chair<|/title|>")]).shape == (1, 22)
 
 

@@ -38,6 +38,7 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, 
     wishes = {
         "model": str(checkpoint),
         "box_steps": 0,
+        "tower_steps": 0,
         "looks_steps": 0,
         "skip_steps": 0,
         "steps": 4,

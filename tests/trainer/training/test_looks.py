@@ -59,7 +59,8 @@ def path() -> PicturePath:
 
 def found(made: PicturePath, photos: Photos, gallery: Gallery) -> float:
     views, counts, right = photos.draw(range(64))
-    items, pictures = gallery.draw(right, np.random.default_rng(0))
+    items, places = gallery.draw(right, np.random.default_rng(0))
+    pictures = gallery.statistics[places]
     with torch.no_grad():
         looks = made.seen(views).split(counts)
         queries = torch.stack([own.mean(dim=0) for own in looks])
