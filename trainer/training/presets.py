@@ -66,7 +66,7 @@ PRESETS: dict[str, Preset] = {
         base=None,
         moon=STARTER,
         stages=(
-            Stage("tower", 300, 48, 2e-4),
+            Stage("tower", 200, 40, 2e-4),
             Stage("boxes", 1000, 64, 1e-3),
             Stage("looks", 300, 192, 1e-3),
             Stage("skip", 160, 192, 5e-4),

@@ -52,13 +52,13 @@ class TunedTower:
         return torch.cat([torch.where(turned[:, None, None, None], maps.flip(3), maps).flatten(1), below], dim=1)
 
 
-def fit_tower(tuned: TunedTower, path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage) -> None:
+def fit_tower(tuned: TunedTower, path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage) -> float:
     """Train the upper stages in place, and ``path.looks`` beside them: InfoNCE as in :mod:`trainer.training.looks`.
 
     ``photos`` draw rows of ``tuned.maps``. Pictures of right products are seen anew in each step, those of others as
-    they were seen last: the tower changes slowly.
+    they were seen last: the tower changes slowly. Returns the loss of the last batch.
     """
-    steps = stage.steps or 0
+    steps, loss = stage.steps or 0, torch.tensor(0.0)
     upper = tuned.tower.upper_parts().requires_grad_(True)
     groups = [
         {"params": [path.looks.weight], "lr": LOOKS_LR, "weight_decay": WEIGHT_DECAY},
@@ -85,3 +85,5 @@ def fit_tower(tuned: TunedTower, path: PicturePath, photos: Photos, gallery: Gal
         if step % 20 == 0 or step == steps - 1:
             logger.info("tower step %d: loss %.3f, found %.3f of the batch", step, loss.item(), found)
     upper.requires_grad_(False)
+    path.eval()
+    return loss.item()

@@ -62,6 +62,18 @@ def test_gives_the_maps_and_statistics_of_the_trained_tower(shape, fast, trained
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_upper_stages_go_on_from_where_lower_ones_end(fast, trained):
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        maps, below = fast.lower(pixels)
+        output, above = trained.upper(maps)
+        expected = trained.look(pixels)
+    torch.testing.assert_close(output, expected[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(torch.cat([below, above], dim=1), expected[1], rtol=1e-3, atol=1e-3)
+    assert maps.shape[1] == trained.lower_channels
+    assert below.shape[1] == trained.lower_statistics_size
+
+
 def test_each_of_its_outputs_is_that_of_the_trained_tower(fast, trained):
     pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():

@@ -39,14 +39,20 @@ def steps(plan: Plan) -> dict[str, int | None]:
 
 def test_the_starters_stages_are_its_presets():
     plan = plan_of()
-    assert steps(plan) == {"boxes": 1000, "looks": 300, "skip": 160, "all": 80}
+    assert steps(plan) == {"tower": 200, "boxes": 1000, "looks": 300, "skip": 160, "all": 80}
     assert plan.recipe.augment
     assert plan.lora_rank == 0
 
 
 @pytest.mark.parametrize(
     ("wish", "stage"),
-    [({"steps": 7}, "all"), ({"skip_steps": 7}, "skip"), ({"box_steps": 7}, "boxes"), ({"looks_steps": 7}, "looks")],
+    [
+        ({"steps": 7}, "all"),
+        ({"skip_steps": 7}, "skip"),
+        ({"box_steps": 7}, "boxes"),
+        ({"looks_steps": 7}, "looks"),
+        ({"tower_steps": 7}, "tower"),
+    ],
 )
 def test_steps_that_are_asked_for_change_their_stage_alone(wish, stage):
     plan = plan_of(**wish)
