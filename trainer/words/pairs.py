@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from trainer.words.apertium import APERTIUM
 from trainer.words.catalog import catalog_texts
 from trainer.words.dictionaries import DICTIONARIES, Translation
 from trainer.words.domain import Domain, Rank
+from trainer.words.pivot import PIVOTS
 from trainer.words.wordnet import WORDNET, EnglishWords, read_wordnet
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,12 @@ MAX_ENGLISH, MAX_PER_LANGUAGE = 50_000, 42_000
 """Different English texts, and texts of each other language that dictionaries give."""
 LANGUAGES = ("en", "de", "fr", "es", "zh_CN", "zh_TW")
 """Languages with a dictionary; the catalog's texts in them count ``CATALOG_WEIGHT``."""
+PACKAGES = (
+    WORDNET,
+    *(book.package for book in (*DICTIONARIES, APERTIUM)),
+    *(package for pivot in PIVOTS for package in (pivot.from_german, pivot.to_german)),
+)
+"""What :func:`build_pairs` reads."""
 CATALOG = "catalog"
 """Source of the texts of the home-goods set."""
 CATALOG_WEIGHT, PRODUCT_WEIGHT, WEIGHT = 4.0, 2.0, 1.0
@@ -49,9 +57,9 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     words = read_wordnet(sources)
     domain = Domain(words, {name.english.split()[-1] for name in catalog if name.lang != "en"})
     translated = [
-        (translation, book.package.name, rank)
-        for book in DICTIONARIES
-        for translation in book.translations(sources)
+        (translation, source, rank)
+        for source, translations in _translations(sources)
+        for translation in translations
         if (rank := domain.rank(translation.english)) is not None
     ]
     pairs = [Pair(t.text, t.lang, t.english, CATALOG, _catalog_weight(t.lang)) for t in catalog]
@@ -59,6 +67,17 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     admitted = {pair.english for pair in pairs}
     pairs += _foreign([entry for entry in translated if entry[0].english in admitted])
     return _table(pairs)
+
+
+def _translations(sources: Path) -> Iterator[tuple[str, list[Translation]]]:
+    """The name of each dictionary, and what it translates."""
+    german: list[Translation] = []
+    for book in (*DICTIONARIES, APERTIUM):
+        found = book.translations(sources)
+        german += [translation for translation in found if translation.lang == "de"]
+        yield book.package.name, found
+    for pivot in PIVOTS:
+        yield pivot.to_german.name, pivot.translations(sources, german)
 
 
 def _english(words: EnglishWords, translated: dict[str, Rank], known: set[str]) -> list[Pair]:
