@@ -30,7 +30,7 @@ def spanish(data: bytes) -> Iterator[Translation]:
 
 
 def entries(data: bytes) -> Iterator[tuple[str, str]]:
-    """Both sides of each entry up to its first tag, ``("table<n>", "mesa<n>")``; patterns such as dates are left out."""
+    """Both sides of each entry, up to the first tag: ``("table<n>", "mesa<n>")``. Patterns (dates) are left out."""
     file = _File(data)
     try:
         file.header(_HEADER)

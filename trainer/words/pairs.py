@@ -56,12 +56,7 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     catalog = catalog_texts(data, splits)
     words = read_wordnet(sources)
     domain = Domain(words, {name.english.split()[-1] for name in catalog if name.lang != "en"})
-    translated = [
-        (translation, source, rank)
-        for source, translations in _translations(sources)
-        for translation in translations
-        if (rank := domain.rank(translation.english)) is not None
-    ]
+    translated = list(_translations(sources, domain))
     pairs = [Pair(t.text, t.lang, t.english, CATALOG, _catalog_weight(t.lang)) for t in catalog]
     pairs += _english(words, {t.english: rank for t, _, rank in translated}, {pair.english for pair in pairs})
     admitted = {pair.english for pair in pairs}
@@ -69,15 +64,19 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     return _table(pairs)
 
 
-def _translations(sources: Path) -> Iterator[tuple[str, list[Translation]]]:
-    """The name of each dictionary, and what it translates."""
+def _translations(sources: Path, domain: Domain) -> Iterator[tuple[Translation, str, Rank]]:
+    """What the dictionaries say of the domain, then what the pivots add to it; with the package that says it."""
     german: list[Translation] = []
     for book in (*DICTIONARIES, APERTIUM):
-        found = book.translations(sources)
-        german += [translation for translation in found if translation.lang == "de"]
-        yield book.package.name, found
+        for translation in book.translations(sources):
+            if (rank := domain.rank(translation.english)) is not None:
+                yield translation, book.package.name, rank
+                if translation.lang == "de":
+                    german.append(translation)
     for pivot in PIVOTS:
-        yield pivot.to_german.name, pivot.translations(sources, german)
+        for translation in pivot.translations(sources, german):
+            if (rank := domain.rank(translation.english)) is not None:
+                yield translation, pivot.to_german.name, rank
 
 
 def _english(words: EnglishWords, translated: dict[str, Rank], known: set[str]) -> list[Pair]:

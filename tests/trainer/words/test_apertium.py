@@ -44,5 +44,5 @@ def test_a_file_of_another_kind_or_a_cut_one_is_refused_with_its_download(tmp_pa
     whole = compiled_dictionary({"bed<n>": "cama<n>"})
     for content in (b"<dictionary/>", whole[: len(whole) // 2]):
         write_deb(tmp_path, "apertium-eng-spa", {APERTIUM.member: content})
-        with pytest.raises(ModelError, match="cannot be read.*apt-get download apertium-eng-spa"):
+        with pytest.raises(ModelError, match=r"cannot be read.*apt-get download apertium-eng-spa"):
             APERTIUM.translations(tmp_path)
