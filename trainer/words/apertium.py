@@ -49,7 +49,7 @@ def entries(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _paths(start: int, transitions: _Transitions, spelled: list[tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    open_paths = [(start, "", "", (start,))]
+    open_paths: list[tuple[int, str, str, tuple[int, ...]]] = [(start, "", "", (start,))]
     while open_paths:
         state, left, right, path = open_paths.pop()
         if left.endswith(">") and right.endswith(">"):
@@ -58,8 +58,12 @@ def _paths(start: int, transitions: _Transitions, spelled: list[tuple[str, ...]]
             for pair, target in transitions[state]:
                 if target not in path:
                     one, other = spelled[pair]
-                    sides = (side if side.endswith(">") else side + new for side, new in ((left, one), (right, other)))
-                    open_paths.append((target, *sides, (*path, target)))
+                    new_left, new_right = _longer(left, one), _longer(right, other)
+                    open_paths.append((target, new_left, new_right, (*path, target)))
+
+
+def _longer(side: str, symbol: str) -> str:
+    return side if side.endswith(">") else side + symbol
 
 
 class _File:
