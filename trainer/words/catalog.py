@@ -12,7 +12,10 @@ from trainer.words.dictionaries import Translation
 
 
 def catalog_texts(root: Path, splits: Collection[str]) -> list[Translation]:
-    """Names, titles, kinds, synonyms, phrases, category levels and attributes of the products in ``splits``."""
+    """Names, titles, kinds, synonyms, phrases, category levels and attributes of the products in ``splits``.
+
+    Synonyms and phrases mean both themselves and the kind that they stand for.
+    """
     home = HomeSet(root)
     found = (text for product in home.products if product.split in splits for text in _texts(product, home))
     return [text for text in dict.fromkeys(found) if text.text]
@@ -29,6 +32,7 @@ def _texts(product: HomeProduct, home: HomeSet) -> Iterator[Translation]:
     for kind in product.kinds:
         for phrase in (kind, *home.kind_phrases.get(kind, [])):
             yield _pair(phrase, "en", phrase)
+            yield _pair(phrase, "en", kind)
         if colour:
             yield _pair(f"{colour} {kind}", "en", f"{colour} {kind}")
     for label in (*own.category, *category_levels(own.category)):

@@ -60,6 +60,7 @@ def build_pairs(sources: Path, data: Path, splits: Collection[str] = ("train",))
     pairs = [Pair(t.text, t.lang, t.english, CATALOG, _catalog_weight(t.lang)) for t in catalog]
     pairs += _english(words, {t.english: rank for t, _, rank in translated}, {pair.english for pair in pairs})
     admitted = {pair.english for pair in pairs}
+    pairs += [Pair(text, "en", word, WORDNET.name, WEIGHT) for text, word in words.defined if word in admitted]
     pairs += _foreign([entry for entry in translated if entry[0].english in admitted])
     return _table(pairs)
 

@@ -38,12 +38,16 @@ class Synset:
 
 @dataclass(frozen=True)
 class EnglishWords:
-    """Words in the order of WordNet: what is sold, what describes it, other matter; and definitions of what is sold."""
+    """Words in the order of WordNet: what is sold, what describes it, other matter; and definitions of what is sold.
+
+    ``defined`` holds the definitions of artifacts with the first word that each defines.
+    """
 
     products: tuple[str, ...]
     descriptions: tuple[str, ...]
     matter: tuple[str, ...]
     glosses: tuple[str, ...]
+    defined: tuple[tuple[str, str], ...] = ()
 
 
 def read_wordnet(folder: Path) -> EnglishWords:
@@ -60,12 +64,13 @@ def read_wordnet(folder: Path) -> EnglishWords:
     tagged += [(lemma, "v") for synset in verbs for lemma in synset.lemmas]
     descriptions = [lemma for synset in _below(nouns, COLOURS) for lemma in synset.lemmas]
     descriptions += [lemma for lemma, part in tagged if tags[lemma, part] >= MIN_TAGS and _is_common(lemma)]
-    glosses = (synset.gloss for synset in sold if 2 <= len(synset.gloss.split()) <= MAX_GLOSS_WORDS)
+    glossed = [synset for synset in sold if 2 <= len(synset.gloss.split()) <= MAX_GLOSS_WORDS]
     return EnglishWords(
         tuple(dict.fromkeys(lemma.lower() for synset in sold for lemma in synset.lemmas)),
         tuple(dict.fromkeys(lemma.lower() for lemma in descriptions)),
         tuple(dict.fromkeys(matter)),
-        tuple(dict.fromkeys(gloss.lower() for gloss in glosses)),
+        tuple(dict.fromkeys(synset.gloss.lower() for synset in glossed)),
+        tuple((s.gloss.lower(), s.lemmas[0].lower()) for s in glossed if s.lemmas and PRODUCTS[s.file] == "artifact"),
     )
 
 

@@ -39,11 +39,11 @@ def words(checkpoint):
 
 def test_taught_words_point_where_the_teacher_points(folder, words):
     module = Module(words, 400)
-    assert teach_words(module, folder, steps=60) > 0.9
+    assert teach_words(module, folder, steps=60) > 0.85
     tokens, _, wanted = Lessons(module, folder, 1).draw(20)
     with torch.no_grad():
         given = torch.stack([module.moon_skip.linear(module.embeddings.weight[own].mean(0)) for own in tokens])
-    assert functional.cosine_similarity(given[:, :384], wanted).mean() > 0.9
+    assert functional.cosine_similarity(given[:, :384], wanted).mean() > 0.85
 
 
 def test_words_leave_the_dimensions_beyond_the_teachers_free(folder, words):
