@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 TEMPERATURE, WEIGHT_DECAY, WARM_UP = 0.05, 0.05, 0.05
 GALLERY = 2048
 """Products that the photos of a step are compared with: all of a small catalog."""
+AT_ONCE = 32
+"""Pictures of the gallery that the tower's statistics are asked for at once."""
 
 Statistics = Callable[[Sequence[View]], Tensor]
 """Views to the tower's statistics of them, (views, channels); raises BadInputError for one that cannot be read."""
@@ -71,20 +73,13 @@ class Gallery:
     """
 
     def __init__(self, source: TripletSource, statistics: Statistics) -> None:
-        self.views: list[View] = []
-        owners, seen = [], []
-        for row in source.items.tolist():
-            for picture in source.corpus.item(row).pictures:
-                view = View(picture.location)
-                try:
-                    seen.append(statistics([view]))
-                except BadInputError as error:
-                    logger.warning("no looks are learned from it: %s", error)
-                else:
-                    self.views.append(view)
-                    owners.append(row)
-        self.owners, self.statistics = owners, torch.cat(seen) if seen else torch.empty(0)
-        self._items, self._first, self._counts = np.unique(owners, return_index=True, return_counts=True)
+        items = source.items.tolist()
+        shown = [(row, View(picture.location)) for row in items for picture in source.corpus.item(row).pictures]
+        parts = [shown[start : start + AT_ONCE] for start in range(0, len(shown), AT_ONCE)]
+        seen = [found for part in parts for found in _readable(part, statistics)]
+        self.owners, self.views = [row for row, _, _ in seen], [view for _, view, _ in seen]
+        self.statistics = torch.stack([own for *_, own in seen]) if seen else torch.empty(0)
+        self._items, self._first, self._counts = np.unique(self.owners, return_index=True, return_counts=True)
         self._keys = source.corpus.item_keys
 
     def draw(self, right: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,6 +98,18 @@ class Gallery:
             keys = self._keys[name]
             alike |= (keys[right][:, None] == keys[items]) & (keys[items] != 0)
         return torch.from_numpy(alike & ~equal)
+
+
+def _readable(shown: Sequence[tuple[int, View]], statistics: Statistics) -> list[tuple[int, View, Tensor]]:
+    """Those pictures with their statistics, but for some that cannot be read."""
+    try:
+        found = statistics([view for _, view in shown])
+    except BadInputError as error:
+        if len(shown) > 1:
+            return [one for own in shown for one in _readable([own], statistics)]
+        logger.warning("no looks are learned from it: %s", error)
+        return []
+    return [(*own, numbers) for own, numbers in zip(shown, found, strict=True)]
 
 
 def fit_looks(path: PicturePath, photos: Photos, gallery: Gallery, stage: Stage) -> None:
