@@ -7,17 +7,15 @@ it agree. Its graph is written from the tower's own modules, which takes half a 
 from __future__ import annotations
 
 import logging
-import sys
-import threading
 from collections.abc import Callable
 from functools import reduce
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from app.moon.compiled import compiled, installed, operations
 from app.moon.tower import EfficientNetLiteModel, InvertedResidual, SameConv2d, _statistics
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ class FastTower(EfficientNetLiteModel):
         tower.fold()
         fast: Any = tower
         fast.__class__ = cls
-        if find_spec("openvino"):
+        if installed():
             fast._maps = _compiled(tower)
             logger.info("vision tower: OpenVINO (%d threads)", torch.get_num_threads())
         else:
@@ -54,11 +52,8 @@ class FastTower(EfficientNetLiteModel):
 
 
 def _compiled(tower: EfficientNetLiteModel) -> Maps:
-    """A folded tower's maps, computed by OpenVINO with torch's number of threads; for any batch and picture size."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report every start
-    import openvino
-    from openvino import opset13 as ops
-
+    """A folded tower's maps, computed by OpenVINO; for any batch and picture size."""
+    ops = operations()
     pixels = ops.parameter([-1, 3, -1, -1], np.float32)
     node, maps = _node(ops, pixels, tower.stem), []
     for number, block in enumerate(tower.blocks):
@@ -66,16 +61,7 @@ def _compiled(tower: EfficientNetLiteModel) -> Maps:
         if number in tower._looked_at:
             maps.append(node)
     maps.append(_node(ops, node, tower.head))
-    threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.compile_model(openvino.Model(maps, [pixels]), "CPU", threads)
-    one_at_a_time = threading.Lock()
-
-    def compute(pixel_values: Tensor) -> list[Tensor]:
-        with one_at_a_time:
-            found = compiled(pixel_values.contiguous().numpy())
-        return [torch.from_numpy(found[place]) for place in range(len(maps))]
-
-    return compute
+    return compiled(maps, [pixels])
 
 
 def _node(ops: Any, node: Any, module: nn.Module) -> Any:

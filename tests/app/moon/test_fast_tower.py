@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import picture, stir, upcycle
 
-from app.moon import fast_tower
+from app.moon import compiled
 from app.moon.embedder import MoonEmbedder, load_encoder
 from app.moon.fast_tower import FastTower
 from app.moon.load import save_moon
@@ -45,7 +45,7 @@ def trained() -> EfficientNetLiteModel:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
-        monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+        monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     return request.param
 
 
@@ -120,7 +120,7 @@ def test_vectors_with_and_without_openvino_are_the_same_within_rounding(fast_bas
     settings = Settings(model=str(tmp_path), device="cpu")
     queries = [Query(image=picture(1)), Query(text="red chair"), Query(text="oak", image=picture(2))]
     with_it = load_encoder(settings)
-    monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     without = load_encoder(settings)
     assert with_it.module.model.vision_tower._maps is not None
     assert without.module.model.vision_tower._maps is None
@@ -130,7 +130,7 @@ def test_vectors_with_and_without_openvino_are_the_same_within_rounding(fast_bas
 
 
 def test_torch_is_enough(trained, monkeypatch, caplog):
-    monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     with caplog.at_level("INFO"):
         tower = FastTower.of(copy.deepcopy(trained))
     assert "OpenVINO is not installed" in caplog.text
