@@ -36,6 +36,7 @@ class FastDecoder(LlamaModel):
     def of(cls, decoder: nn.Module, config: MoonConfig) -> None:
         """Turns a decoder into a fast one, in place, if OpenVINO is installed and the graph covers all of its parts."""
         if not (installed() and covers(decoder, config)):
+            logger.info("decoder: torch")
             return
         fast: Any = decoder
         fast.__class__ = cls

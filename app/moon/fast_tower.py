@@ -7,7 +7,6 @@ it agree. Its graph is written from the tower's own modules, which takes half a 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -15,19 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.moon.compiled import compiled, installed, operations
-from app.moon.tower import EfficientNetLiteModel, InvertedResidual, SameConv2d, _statistics
+from app.moon.compiled import Compute, compiled, installed, operations
+from app.moon.tower import EfficientNetLiteModel, InvertedResidual, SameConv2d
 
 logger = logging.getLogger(__name__)
-
-Maps = Callable[[Tensor], list[Tensor]]
-"""Pixels to the looked-at feature maps, the head's last."""
 
 
 class FastTower(EfficientNetLiteModel):
     """A folded tower for inference on a CPU, in single precision."""
 
-    _maps: Maps | None
+    _look: Compute | None
 
     @classmethod
     def of(cls, tower: EfficientNetLiteModel) -> FastTower:
@@ -36,32 +32,42 @@ class FastTower(EfficientNetLiteModel):
         fast: Any = tower
         fast.__class__ = cls
         if installed():
-            fast._maps = _compiled(tower)
+            fast._look = _compiled(tower)
             logger.info("vision tower: OpenVINO (%d threads)", torch.get_num_threads())
         else:
-            fast._maps = None
+            fast._look = None
             logger.info("vision tower: torch (OpenVINO is not installed; with it pictures take less time)")
         return fast
 
     def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`EfficientNetLiteModel.look`."""
-        if self._maps is None:
+        if self._look is None:
             return super().look(pixel_values)
-        maps = self._maps(pixel_values)
-        return maps[-1], torch.cat([_statistics(seen) for seen in (pixel_values, *maps)], dim=1)
+        maps, statistics = self._look(pixel_values)
+        return maps, statistics
 
 
-def _compiled(tower: EfficientNetLiteModel) -> Maps:
-    """A folded tower's maps, computed by OpenVINO; for any batch and picture size."""
+def _compiled(tower: EfficientNetLiteModel) -> Compute:
+    """What a folded tower sees, computed by OpenVINO; for any batch and picture size."""
     ops = operations()
     pixels = ops.parameter([-1, 3, -1, -1], np.float32)
-    node, maps = _node(ops, pixels, tower.stem), []
+    node, seen = _node(ops, pixels, tower.stem), _statistics(ops, pixels)
     for number, block in enumerate(tower.blocks):
         node = _node(ops, node, block)
         if number in tower._looked_at:
-            maps.append(node)
-    maps.append(_node(ops, node, tower.head))
-    return compiled(maps, [pixels])
+            seen += _statistics(ops, node)
+    maps = _node(ops, node, tower.head)
+    return compiled([maps, ops.concat(seen + _statistics(ops, maps), 1)], [pixels])
+
+
+def _statistics(ops: Any, maps: Any) -> list[Any]:
+    """Means and deviations of channels, as the tower's own: both (batch, channels)."""
+    places = np.array([2, 3])
+    centred = ops.subtract(maps, ops.reduce_mean(maps, places, True))
+    count = ops.reduce_prod(ops.gather(ops.shape_of(maps), places, 0), 0)
+    freedom = ops.convert(ops.subtract(count, np.int64(1)), "f32")
+    variance = ops.divide(ops.reduce_sum(ops.multiply(centred, centred), places), freedom)
+    return [ops.reduce_mean(maps, places), ops.sqrt(ops.add(variance, np.float32(1e-6)))]
 
 
 def _node(ops: Any, node: Any, module: nn.Module) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -96,3 +99,20 @@ def test_queries_are_the_same_with_and_without_openvino(fast_base: Path, tmp_pat
     queries = [Query(text="red chair"), Query(text="oak", image=picture(2))]
     same = (with_it.embed_queries(queries)[0] * without.embed_queries(queries)[0]).sum(axis=1)
     assert same.min() > 0.9999
+
+
+WAITS = """
+import os, sys
+from app.moon import load_encoder
+print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_of_torch_wait_without_spinning_unless_told_otherwise(given, expected):
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | given
+    run = subprocess.run(
+        [sys.executable, "-c", WAITS], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.split() == [expected, "True"]

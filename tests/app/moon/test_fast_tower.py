@@ -122,8 +122,8 @@ def test_vectors_with_and_without_openvino_are_the_same_within_rounding(fast_bas
     with_it = load_encoder(settings)
     monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     without = load_encoder(settings)
-    assert with_it.module.model.vision_tower._maps is not None
-    assert without.module.model.vision_tower._maps is None
+    assert with_it.module.model.vision_tower._look is not None
+    assert without.module.model.vision_tower._look is None
     same = (with_it.embed_queries(queries)[0] * without.embed_queries(queries)[0]).sum(axis=1)
     assert same.min() > 0.9999
     assert with_it.fingerprint == without.fingerprint
@@ -152,7 +152,7 @@ import sys
 from app.moon.fast_tower import FastTower
 from app.moon.tower import EfficientNetLiteConfig, EfficientNetLiteModel
 tower = FastTower.of(EfficientNetLiteModel(EfficientNetLiteConfig(image_size=32, grid=1)))
-print(tower._maps is not None, [name for name in sys.modules if name.startswith("openvino_telemetry.")])
+print(tower._look is not None, [name for name in sys.modules if name.startswith("openvino_telemetry.")])
 """
 
 
