@@ -17,16 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.moon import load_encoder  # before torch is loaded: it says how torch's threads wait
+
+# isort: split
+
 import numpy as np
 import polars as pl
 import torch
 from PIL import Image
 
 from app.images import decode_image
-from app.moon import load_encoder
 from app.moon.embedder import MoonEmbedder
+from app.moon.fast_decoder import FastDecoder
 from app.moon.fast_tower import FastTower
 from app.moon.load import load_module
+from app.moon.prompt import model_input, product_text, query_text
 from app.schema import Product, Query
 from app.settings import ROOT, Settings
 
@@ -43,14 +48,17 @@ def main() -> None:
     started = time.perf_counter(), time.process_time()
     encoder = load_encoder(settings)
     wall, processor = time.perf_counter() - started[0], time.process_time() - started[1]
-    engine = "OpenVINO" if encoder.module.model.vision_tower._maps else "torch"
+    model = encoder.module.model
+    fast = {"tower": model.vision_tower._look is not None, "decoder": isinstance(model.get_decoder(), FastDecoder)}
+    engines = ", ".join(f"{part} by {'OpenVINO' if compiled else 'torch'}" for part, compiled in fast.items())
     print(
         f"{settings.model}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"tower by {engine}, loaded in {wall:.1f} s ({processor:.1f} s of processor)"
+        f"{engines}, loaded in {wall:.1f} s ({processor:.1f} s of processor)"
     )
     queries(encoder, arguments.repeat)
     products(encoder, max(3, arguments.repeat // 5))
     tower(settings, arguments.repeat)
+    decoder(settings, arguments.repeat)
     stages(encoder, arguments.repeat)
 
 
@@ -98,6 +106,22 @@ def tower(settings: Settings, repeat: int) -> None:
             table(
                 f"vision tower, {count} pictures (milliseconds)",
                 {name: lambda model=model, pixels=pixels: model.look(pixels) for name, model in rows.items()},
+                repeat,
+            )
+
+
+def decoder(settings: Settings, repeat: int) -> None:
+    """The token encoder by itself, for words and for products without their pictures."""
+    plain, fast = (load_module(settings.model, torch.float32) for _ in range(2))
+    FastDecoder.of(fast.model.get_decoder(), fast.moon)
+    products = [model_input([], product_text(product)) for product, _ in _products(4)]
+    for name, inputs in (("a text query", [model_input([], query_text("red armchair"))]), ("4 products", products)):
+        batch = plain.tokens(inputs)
+        rows = {"as trained": plain, "as served": fast}
+        with torch.inference_mode():
+            table(
+                f"token encoder, {name} (milliseconds)",
+                {row: lambda module=module, batch=batch: module(dict(batch)) for row, module in rows.items()},
                 repeat,
             )
 

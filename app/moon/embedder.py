@@ -17,6 +17,7 @@ from app.errors import BadInputError, ModelError
 from app.moon.allocator import keep_freed_memory
 from app.moon.boxes import cropped, usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
+from app.moon.fast_decoder import FastDecoder
 from app.moon.fast_tower import FastTower
 from app.moon.fingerprint import model_fingerprint, model_name
 from app.moon.grounding import GroundingDetector
@@ -172,6 +173,7 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
     on_cpu = module.model.device.type == "cpu"
     if on_cpu:
         keep_freed_memory()
+        FastDecoder.of(module.model.get_decoder(), module.moon)
     if isinstance(tower := getattr(module.model, "vision_tower", None), EfficientNetLiteModel):
         if on_cpu:
             FastTower.of(tower)

@@ -7,29 +7,23 @@ it agree. Its graph is written from the tower's own modules, which takes half a 
 from __future__ import annotations
 
 import logging
-import sys
-import threading
-from collections.abc import Callable
 from functools import reduce
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.moon.tower import UPPER, EfficientNetLiteModel, InvertedResidual, SameConv2d, _statistics
+from app.moon.compiled import Compute, compiled, installed, operations
+from app.moon.tower import EfficientNetLiteModel, InvertedResidual, SameConv2d
 
 logger = logging.getLogger(__name__)
-
-Maps = Callable[[Tensor], list[Tensor]]
-"""Pixels to the looked-at feature maps, the head's last."""
 
 
 class FastTower(EfficientNetLiteModel):
     """A folded tower for inference on a CPU, in single precision."""
 
-    _maps: Maps | None
+    _look: Compute | None
 
     @classmethod
     def of(cls, tower: EfficientNetLiteModel) -> FastTower:
@@ -37,56 +31,52 @@ class FastTower(EfficientNetLiteModel):
         tower.fold()
         fast: Any = tower
         fast.__class__ = cls
-        if find_spec("openvino"):
-            fast._maps = _compiled(tower)
+        if installed():
+            fast._look = _compiled(tower)
             logger.info("vision tower: OpenVINO (%d threads)", torch.get_num_threads())
         else:
-            fast._maps = None
+            fast._look = None
             logger.info("vision tower: torch (OpenVINO is not installed; with it pictures take less time)")
         return fast
 
     def look(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`EfficientNetLiteModel.look`."""
-        if self._maps is None:
+        if self._look is None:
             return super().look(pixel_values)
-        maps = self._maps(pixel_values)
-        return maps[-1], _of_all(pixel_values, *maps)
+        maps, statistics, _ = self._look(pixel_values)
+        return maps, statistics
 
     def lower(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`EfficientNetLiteModel.lower`; compiled, the whole tower is computed for it."""
-        if self._maps is None:
+        if self._look is None:
             return super().lower(pixel_values)
-        below = self._maps(pixel_values)[: -UPPER - 1]
-        return below[-1], _of_all(pixel_values, *below)
+        _, statistics, below = self._look(pixel_values)
+        return below, statistics[:, : self.lower_statistics_size]
 
 
-def _of_all(*maps: Tensor) -> Tensor:
-    return torch.cat([_statistics(seen) for seen in maps], dim=1)
-
-
-def _compiled(tower: EfficientNetLiteModel) -> Maps:
-    """A folded tower's maps, computed by OpenVINO with torch's number of threads; for any batch and picture size."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report every start
-    import openvino
-    from openvino import opset13 as ops
-
+def _compiled(tower: EfficientNetLiteModel) -> Compute:
+    """What a folded tower sees, and what goes into its upper stages; for any batch and picture size."""
+    ops = operations()
     pixels = ops.parameter([-1, 3, -1, -1], np.float32)
-    node, maps = _node(ops, pixels, tower.stem), []
+    node, seen = _node(ops, pixels, tower.stem), _statistics(ops, pixels)
     for number, block in enumerate(tower.blocks):
         node = _node(ops, node, block)
         if number in tower._looked_at:
-            maps.append(node)
-    maps.append(_node(ops, node, tower.head))
-    threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.compile_model(openvino.Model(maps, [pixels]), "CPU", threads)
-    one_at_a_time = threading.Lock()
+            seen += _statistics(ops, node)
+        if number == tower.lower_blocks - 1:
+            below = node
+    maps = _node(ops, node, tower.head)
+    return compiled([maps, ops.concat(seen + _statistics(ops, maps), 1), below], [pixels])
 
-    def compute(pixel_values: Tensor) -> list[Tensor]:
-        with one_at_a_time:
-            found = compiled(pixel_values.contiguous().numpy())
-        return [torch.from_numpy(found[place]) for place in range(len(maps))]
 
-    return compute
+def _statistics(ops: Any, maps: Any) -> list[Any]:
+    """Means and deviations of channels, as the tower's own: both (batch, channels)."""
+    places = np.array([2, 3])
+    centred = ops.subtract(maps, ops.reduce_mean(maps, places, True))
+    count = ops.reduce_prod(ops.gather(ops.shape_of(maps), places, 0), 0)
+    freedom = ops.convert(ops.subtract(count, np.int64(1)), "f32")
+    variance = ops.divide(ops.reduce_sum(ops.multiply(centred, centred), places), freedom)
+    return [ops.reduce_mean(maps, places), ops.sqrt(ops.add(variance, np.float32(1e-6)))]
 
 
 def _node(ops: Any, node: Any, module: nn.Module) -> Any:

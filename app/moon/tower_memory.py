@@ -71,4 +71,4 @@ def remembering(tower: EfficientNetLiteModel, memory: TowerMemory) -> Iterator[N
 
 def _digest(values: Tensor) -> bytes:
     numbers: Any = values.float().cpu().contiguous().numpy()
-    return hashlib.blake2b(numbers, digest_size=16).digest()
+    return hashlib.sha256(numbers).digest()  # processors have instructions for it

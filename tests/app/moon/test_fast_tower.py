@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_models import picture, stir, upcycle
 
-from app.moon import fast_tower
+from app.moon import compiled
 from app.moon.embedder import MoonEmbedder, load_encoder
 from app.moon.fast_tower import FastTower
 from app.moon.load import save_moon
@@ -45,7 +45,7 @@ def trained() -> EfficientNetLiteModel:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
-        monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+        monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     return request.param
 
 
@@ -132,17 +132,17 @@ def test_vectors_with_and_without_openvino_are_the_same_within_rounding(fast_bas
     settings = Settings(model=str(tmp_path), device="cpu")
     queries = [Query(image=picture(1)), Query(text="red chair"), Query(text="oak", image=picture(2))]
     with_it = load_encoder(settings)
-    monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     without = load_encoder(settings)
-    assert with_it.module.model.vision_tower._maps is not None
-    assert without.module.model.vision_tower._maps is None
+    assert with_it.module.model.vision_tower._look is not None
+    assert without.module.model.vision_tower._look is None
     same = (with_it.embed_queries(queries)[0] * without.embed_queries(queries)[0]).sum(axis=1)
     assert same.min() > 0.9999
     assert with_it.fingerprint == without.fingerprint
 
 
 def test_torch_is_enough(trained, monkeypatch, caplog):
-    monkeypatch.setattr(fast_tower, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     with caplog.at_level("INFO"):
         tower = FastTower.of(copy.deepcopy(trained))
     assert "OpenVINO is not installed" in caplog.text
@@ -164,7 +164,7 @@ import sys
 from app.moon.fast_tower import FastTower
 from app.moon.tower import EfficientNetLiteConfig, EfficientNetLiteModel
 tower = FastTower.of(EfficientNetLiteModel(EfficientNetLiteConfig(image_size=32, grid=1)))
-print(tower._maps is not None, [name for name in sys.modules if name.startswith("openvino_telemetry.")])
+print(tower._look is not None, [name for name in sys.modules if name.startswith("openvino_telemetry.")])
 """
 
 
