@@ -34,10 +34,11 @@ from transformers import (
 )
 
 from app.errors import ModelError
+from app.moon.config import MoonConfig
 from app.moon.load import save_moon
 from app.moon.tower import EfficientNetLiteConfig, efficientnet_state
 from app.moon.transformer import MoonTransformer
-from trainer.training.presets import PRESETS
+from trainer.training.presets import STARTER
 from trainer.words.build import SOURCES, TOKENIZER
 from trainer.words.embeddings import piece_embeddings
 from trainer.words.packages import wheel
@@ -62,16 +63,7 @@ def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
     """
     torch.manual_seed(seed)
     tokenizer, words_sources = _vocabulary(words)
-    tower_bytes, language_bytes = TOWER.read(weights, TOWER_FILE), LANGUAGE.read(weights, LANGUAGE_FILE)
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        (base / "smollm2.gguf").write_bytes(language_bytes)
-        model = _fast_vlm(tokenizer, _language_state(base, tokenizer))
-        tower = torch.load(io.BytesIO(tower_bytes), weights_only=True, map_location="cpu")
-        model.vision_tower.load_state_dict(efficientnet_state(tower), strict=True)
-        model.save_pretrained(base / "vlm")
-        _processor(tokenizer, EfficientNetLiteConfig()).save_pretrained(base / "vlm")
-        module = MoonTransformer.upcycled(str(base / "vlm"), PRESETS["starter"].moon)
+    module = untaught(weights, tokenizer)
     teach_words(module, words, seed=seed)
     sources = {
         "vision_tower": {
@@ -92,6 +84,25 @@ def assemble(weights: Path, out: Path, words: Path, seed: int = 0) -> None:
     (out / "sources.json").write_text(json.dumps(sources, indent=2) + "\n")
 
 
+def untaught(
+    weights: Path, tokenizer: PreTrainedTokenizerBase, moon: MoonConfig = STARTER, layers: int = LAYERS, grid: int = 4
+) -> MoonTransformer:
+    """The starter in float32 before it is taught anything, or one of another shape: for comparisons.
+
+    ``layers`` of SmolLM2's 30 are taken; a picture has ``grid`` x ``grid`` visual tokens.
+    """
+    vision = EfficientNetLiteConfig(grid=grid)
+    tower = torch.load(io.BytesIO(TOWER.read(weights, TOWER_FILE)), weights_only=True, map_location="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        (base / "smollm2.gguf").write_bytes(LANGUAGE.read(weights, LANGUAGE_FILE))
+        model = _fast_vlm(tokenizer, vision, layers, _language_state(base, tokenizer, layers))
+        model.vision_tower.load_state_dict(efficientnet_state(tower), strict=True)
+        model.save_pretrained(base / "vlm")
+        _processor(tokenizer, vision).save_pretrained(base / "vlm")
+        return MoonTransformer.upcycled(str(base / "vlm"), moon)
+
+
 def _vocabulary(words: Path) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
     """The tokenizer of `trainer words` with SmolLM2's special tokens, and the packages that it was made of."""
     for name in (TOKENIZER, SOURCES):
@@ -107,26 +118,28 @@ def _vocabulary(words: Path) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
     return tokenizer, json.loads((words / SOURCES).read_text())
 
 
-def _language_state(folder: Path, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
-    """Weights of the first layers, with embeddings for the vocabulary of ``tokenizer``."""
+def _language_state(folder: Path, tokenizer: PreTrainedTokenizerBase, layers: int) -> dict[str, Tensor]:
+    """Weights of the first ``layers``, with embeddings for the vocabulary of ``tokenizer``."""
     file = {"gguf_file": "smollm2.gguf"}
     full = AutoModelForCausalLM.from_pretrained(folder, **file, dtype=torch.float32).model
     state = {
         name: tensor
         for name, tensor in full.state_dict().items()
-        if not name.startswith("layers.") or int(name.split(".")[1]) < LAYERS
+        if not name.startswith("layers.") or int(name.split(".")[1]) < layers
     }
     pretrained = AutoTokenizer.from_pretrained(folder, **file)
     state["embed_tokens.weight"] = piece_embeddings(tokenizer, pretrained, state["embed_tokens.weight"])
     return state
 
 
-def _fast_vlm(tokenizer: PreTrainedTokenizerBase, language: dict[str, Tensor]) -> FastVlmModel:
+def _fast_vlm(
+    tokenizer: PreTrainedTokenizerBase, vision: EfficientNetLiteConfig, layers: int, language: dict[str, Tensor]
+) -> FastVlmModel:
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=576,
         intermediate_size=1536,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=9,
         num_key_value_heads=3,
         max_position_embeddings=8192,
@@ -137,7 +150,6 @@ def _fast_vlm(tokenizer: PreTrainedTokenizerBase, language: dict[str, Tensor]) -
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    vision = EfficientNetLiteConfig()
     config = FastVlmConfig(
         vision_config=vision.to_dict(),
         text_config=text.to_dict(),
