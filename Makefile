@@ -18,8 +18,8 @@ demo: $(VENV)/installed ## index the demo catalog and serve it on http://127.0.0
 	@$(BIN)/indexer rebuild demo/catalog.parquet
 	@$(BIN)/app serve
 
-test: $(VENV)/installed-dev test-tools ## run all tests
-	@$(BIN)/pytest
+test: $(VENV)/installed-dev test-tools ## run all tests, a file per core
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed-dev ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check
