@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -44,8 +44,8 @@ class Prepared:
     @property
     def reject(self) -> Problem:
         """What to report of an empty product."""
-        remedy = "add a title or replace the pictures"
-        return Problem("reject", self.row.product.id, self.row.number, "images", "no title, no usable picture", remedy)
+        reason, remedy = "no title, no usable picture", "add a title or replace the pictures"
+        return Problem("reject", self.row.product.id, self.row.number, "images", reason, remedy, self.row.file)
 
 
 def content_hash(product: Product, pictures: Sequence[str]) -> str:
@@ -54,29 +54,36 @@ def content_hash(product: Product, pictures: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(seen, ensure_ascii=False).encode()).hexdigest()
 
 
-def prepare_ahead(rows: Sequence[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
+def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
     """Prepare ``rows`` in their order, at most about four batches of pictures ahead of the consumer.
 
     Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded.
     """
     ahead = 4 * settings.batch_size
-    waiting: deque[tuple[int, Future[Prepared]]] = deque()
+    waiting: deque[tuple[int, Prepared | Future[Prepared]]] = deque()
     pending = 0
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures") as pool:
         try:
             for row in rows:
                 weight = max(1, len(row.product.images))
-                waiting.append((weight, pool.submit(prepare, row, archive, settings)))
+                has_pictures = bool(row.product.images)
+                work = (row, archive, settings)
+                waiting.append((weight, pool.submit(prepare, *work) if has_pictures else prepare(*work)))
                 pending += weight
                 while pending > ahead:
-                    weight, future = waiting.popleft()
+                    weight, item = waiting.popleft()
                     pending -= weight
-                    yield future.result()
+                    yield _finished(item)
             while waiting:
-                yield waiting.popleft()[1].result()
+                yield _finished(waiting.popleft()[1])
         finally:
-            for _, future in waiting:
-                future.cancel()
+            for _, item in waiting:
+                if isinstance(item, Future):
+                    item.cancel()
+
+
+def _finished(item: Prepared | Future[Prepared]) -> Prepared:
+    return item.result() if isinstance(item, Future) else item
 
 
 def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) -> Prepared:
@@ -115,4 +122,4 @@ def _decode(data: bytes, location: str, settings: Settings) -> Image:
 
 def _warning(row: CatalogRow, reason: str) -> Problem:
     remedy = "the product is indexed without this picture; replace or remove it"
-    return Problem("warning", row.product.id, row.number, "images", reason, remedy)
+    return Problem("warning", row.product.id, row.number, "images", reason, remedy, row.file)

@@ -28,6 +28,8 @@ MERGED_ROWS = 50_000
 Broken = Mapping[str, str]
 """Reasons why pictures could not be decoded, by the hash of their bytes."""
 
+_NONE_BROKEN: Broken = {}
+
 _DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -102,7 +104,8 @@ class VectorArchive:
         if self._dimensions not in (0, width):
             raise ValueError(f"vectors of length {width} among vectors of length {self._dimensions}")
         self._dimensions = width
-        for content, pairs in table.select("content", "broken").iter_rows():
+        self._broken |= dict.fromkeys(table["content"], _NONE_BROKEN)
+        for content, pairs in table.filter(pl.col("broken").list.len() > 0).select("content", "broken").iter_rows():
             self._broken[content] = {pair["picture"]: pair["reason"] for pair in pairs}
 
     def _set_aside(self, part: Path, error: BaseException) -> None:

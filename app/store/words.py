@@ -27,6 +27,7 @@ MAX_QUERY_WORDS = 64
 SparseVector = dict[int, float]
 """Weights by word number, an unsigned 32-bit hash of the word."""
 
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 _UNSPACED = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)")
 """Runs of Han, Kana and Hangul, which are written without spaces, or with words too long to be matched whole."""
 
@@ -38,6 +39,9 @@ def words(text: str) -> Iterator[str]:
     >>> list(words("Étagère, 2-türig")), list(words("扶手椅 IKEA"))
     (['étagère', '2', 'türig'], ['扶', '手', '椅', '扶手', '手椅', 'ikea'])
     """
+    if text.isascii():
+        yield from _ASCII_WORDS.findall(text.lower())
+        return
     spaced = "".join(map(_letter_or_space, unicodedata.normalize("NFKC", text).casefold()))
     for run in spaced.split():
         for place, part in enumerate(_UNSPACED.split(run)):

@@ -68,7 +68,12 @@ def test_validate_shows_a_preview_and_touches_nothing(shop, indexer):
     code, output, _ = indexer("validate", shop.write())
     assert code == 0
     assert f"{shop.catalog}: 10 products with 9 usable pictures." in output
-    assert "chair-0: red chair 0\n    category: Furniture > Chairs\n    color: red\n    price: 10\n" in output
+    assert f"Columns of {shop.catalog}:\n    as named: id, title, category, attributes, price, images\n" in output
+    assert (
+        "chair-0: red chair 0\n    text: red chair 0 | Furniture > Chairs | color: red\n"
+        "    pictures: 8 x 8 (1 named)\n    not seen by the model: price 10\n"
+    ) in output
+    assert "    pictures: none (1 named)\n" in output
     assert "chair-1: [bold]�[31m${x}\n" in output
     assert "chair-5" not in output
     assert "1 x warning, images: the product is indexed without this picture; replace or remove it" in output

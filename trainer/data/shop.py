@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from typing import Any
 import polars as pl
 
 from app.catalog.problems import Problem, Report
-from app.catalog.products import is_used, stream_catalog
-from app.catalog.tables import read_rows
+from app.catalog.products import catalog_columns, stream_catalog
 from app.schema import Product
-from trainer.data.columns import PEEK_ROWS
 from trainer.data.corpus import CorpusWriter
 from trainer.data.record import SPLITS, Item, Picture, Record
 from trainer.data.shop_log import EVENTS, PARTS, clean_log
@@ -63,8 +61,7 @@ def item_of(product: Product) -> Item:
 
 def _unused_columns(catalog: Path) -> list[Problem]:
     """A warning that names the columns, since products without pictures may just have them under another name."""
-    first = islice(read_rows(catalog), PEEK_ROWS)
-    unused = sorted({name for row in first if isinstance(row, dict) for name in row if not is_used(name)})
+    unused = sorted({name for columns in catalog_columns(catalog).values() for name in columns.unused})
     remedy = "rename those that products need: id, title, images, category, group_id, attributes.<name>"
     reason = f"not used: {', '.join(unused)}"
     return [Problem("warning", "", 0, "columns", reason, remedy)] if unused else []
