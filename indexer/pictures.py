@@ -15,7 +15,8 @@ from PIL.Image import Image
 from app.catalog.problems import Problem
 from app.catalog.products import CatalogRow
 from app.errors import BadInputError
-from app.images import decode_image, read_bytes
+from app.images import decode_image
+from app.picture_files import PictureFiles
 from app.schema import Product
 from app.settings import Settings
 from indexer.vectors import Broken, VectorArchive
@@ -23,6 +24,7 @@ from indexer.vectors import Broken, VectorArchive
 MAX_SIDE = 1024
 """Longer sides of catalog pictures are reduced to this many pixels, so that what waits for the encoder stays small."""
 
+SECONDS_A_DAY = 86_400
 _HASH_VERSION = "1"
 
 
@@ -57,8 +59,15 @@ def content_hash(product: Product, pictures: Sequence[str]) -> str:
 def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
     """Prepare ``rows`` in their order, at most about four batches of pictures ahead of the consumer.
 
-    Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded.
+    Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded. Those of other machines
+    are kept in ``settings.data`` for a time.
     """
+    files = PictureFiles(
+        settings.data / "pictures",
+        settings.max_image_bytes,
+        settings.picture_cache_bytes,
+        settings.picture_cache_days * SECONDS_A_DAY,
+    )
     ahead = 4 * settings.batch_size
     waiting: deque[tuple[int, Prepared | Future[Prepared]]] = deque()
     pending = 0
@@ -67,7 +76,7 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
             for row in rows:
                 weight = max(1, len(row.product.images))
                 has_pictures = bool(row.product.images)
-                work = (row, archive, settings)
+                work = (row, archive, files, settings)
                 waiting.append((weight, pool.submit(prepare, *work) if has_pictures else prepare(*work)))
                 pending += weight
                 while pending > ahead:
@@ -86,13 +95,13 @@ def _finished(item: Prepared | Future[Prepared]) -> Prepared:
     return item.result() if isinstance(item, Future) else item
 
 
-def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) -> Prepared:
+def prepare(row: CatalogRow, archive: VectorArchive | None, files: PictureFiles, settings: Settings) -> Prepared:
     """Read the pictures of a row and decode them unless its vector is known. Broken ones become warnings."""
     problems: list[Problem] = []
     pictures: list[tuple[str, str, bytes]] = []
     for location in row.product.images:
         try:
-            data = read_bytes(location, max_bytes=settings.max_image_bytes)
+            data = files.read(location, bytes)
         except BadInputError as error:
             problems.append(_warning(row, str(error)))
         else:
@@ -109,6 +118,7 @@ def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) 
         try:
             images.append(_decode(data, location, settings))
         except BadInputError as error:
+            files.forget(location)
             reasons[digest] = str(error).removeprefix(f"{location}: ")
             problems.append(_warning(row, str(error)))
     return Prepared(row, content, images, reasons, problems)

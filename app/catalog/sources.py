@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -49,7 +49,9 @@ class CatalogFile:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A place behind a URL or in an archive; ``outer`` is what follows it in a chain (``::/data/shop.zip``)."""
+    """Where a catalog lies behind a URL or in an archive: ``url`` ends with what stands before a name, ``outer`` is what
+    follows it in a chain (``::/data/shop.zip``).
+    """
 
     url: str
     outer: str = ""
@@ -60,13 +62,14 @@ class RemoteFolder:
 
         >>> RemoteFolder.of("zip://shop/catalog.csv::s3://bucket/x.zip") / "a.jpg"
         'zip://shop/a.jpg::s3://bucket/x.zip'
+        >>> RemoteFolder.of("https://example.org/shop/feed?kind=csv") / "../a.jpg"
+        'https://example.org/a.jpg'
         """
         place, chain, outer = file.partition("::")
-        return cls(place[: place.rindex("/") + 1], chain + outer)
+        return cls(place if _is_web(place) else place[: place.rindex("/") + 1], chain + outer)
 
     def __truediv__(self, name: str) -> str:
-        web = self.url.startswith(("http://", "https://"))
-        return urljoin(self.url, name) if web else f"{self.url}{name.lstrip('/')}{self.outer}"
+        return urljoin(self.url, name) if _is_web(self.url) else f"{self.url}{name.lstrip('/')}{self.outer}"
 
 
 @contextmanager
@@ -79,7 +82,15 @@ def catalog_files(location: Path | str) -> Iterator[list[CatalogFile]]:
     Raises CatalogError if nothing is there, nothing in it is a catalog, or a library that reads it is missing.
     """
     with tempfile.TemporaryDirectory(prefix="catalog-") as temporary:
-        files = list(_files(location, Path(temporary)))
+        try:
+            files = list(_files(location, Path(temporary)))
+        except CatalogError:
+            raise
+        except ImportError as error:
+            message = f"{location}: a library is missing ({error}); {REMOTE_LIBRARIES} installs it"
+            raise CatalogError(message) from error
+        except Exception as error:  # every file system and archive has errors of its own
+            raise CatalogError(f"{location}: the catalog cannot be fetched ({error}); check the address") from error
         if not files:
             raise CatalogError(f"{location}: no catalog in it; put files there that end with {', '.join(FORMATS)}")
         yield files
@@ -94,15 +105,13 @@ def _files(location: Path | str, temporary: Path) -> Iterator[CatalogFile]:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file == path or _is_catalog(file.name):
                 yield from _local(file, temporary)
-    elif address.startswith(("http://", "https://")) and "::" not in address:
+    elif _is_web(address) and "::" not in address:
         copy = _download(address, temporary)
-        yield from (
-            _copies(f"zip://::{copy}", temporary, address)
-            if copy.suffix == ".zip"
-            else _local(copy, temporary, address)
-        )
+        is_archive = copy.suffix == ".zip"
+        yield from _copies(f"zip://::{copy}", temporary, address) if is_archive else _local(copy, temporary, address)
     else:
-        yield from _copies(f"zip://::{address}" if address.endswith(".zip") else address, temporary)
+        is_archive = address.endswith(".zip") and "::" not in address
+        yield from _copies(f"zip://::{address}" if is_archive else address, temporary)
 
 
 def _local(file: Path, temporary: Path, address: str = "") -> Iterator[CatalogFile]:
@@ -121,22 +130,15 @@ def _copies(url: str, temporary: Path, archive: str = "") -> Iterator[CatalogFil
     """Copies of what fsspec finds at ``url``; ``archive`` is the address of one that was copied already."""
     _, chain, outer = url.partition("::")
     outer = archive or outer
-    try:
-        files, path = url_to_fs(url)
-        if not files.exists(path):
-            raise CatalogError(f"{url}: there is no such catalog file; check the address")
-        is_folder = files.isdir(path)
-        for file in sorted(files.find(path)) if is_folder else [path]:
-            if not is_folder or _is_catalog(PurePosixPath(file).name):
-                name = f"{files.unstrip_protocol(file)}{chain}{outer}"
-                copy = _copy(files, file, temporary)
-                yield CatalogFile(copy, copy.suffix, name, RemoteFolder.of(name))
-    except CatalogError:
-        raise
-    except ImportError as error:
-        raise CatalogError(f"{url}: a library is missing ({error}); {REMOTE_LIBRARIES} installs it") from error
-    except Exception as error:  # every file system has errors of its own
-        raise CatalogError(f"{url}: the catalog cannot be fetched ({error}); check address and access") from error
+    files, path = url_to_fs(url, skip_instance_cache=True)
+    if not files.exists(path):
+        raise CatalogError(f"{url}: there is no such catalog file; check the address")
+    is_folder = files.isdir(path)
+    for file in sorted(files.find(path)) if is_folder else [path]:
+        if not is_folder or _is_catalog(PurePosixPath(file).name):
+            name = f"{files.unstrip_protocol(file)}{chain}{outer}"
+            copy = _copy(files, file, temporary)
+            yield CatalogFile(copy, copy.suffix, name, RemoteFolder.of(name))
 
 
 def _copy(files: AbstractFileSystem, path: str, temporary: Path) -> Path:
@@ -149,6 +151,10 @@ def _copy(files: AbstractFileSystem, path: str, temporary: Path) -> Path:
     return copy
 
 
+def _is_web(address: str) -> bool:
+    return address.startswith(("http://", "https://"))
+
+
 def _is_catalog(name: str) -> bool:
     """Whether a file of a folder is meant; ``.txt`` is not, as it may be anything there."""
     base = name.lower()
@@ -158,22 +164,16 @@ def _is_catalog(name: str) -> bool:
 
 
 def _download(url: str, temporary: Path) -> Path:
+    """By httpx, as pictures are: feeds by https need no further library."""
     import httpx
 
-    try:
-        with httpx.stream("GET", url, timeout=FETCH_SECONDS, follow_redirects=True) as response:
-            response.raise_for_status()
-            name = unquote(PurePosixPath(urlsplit(url).path).name).lower()
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            known = name.endswith((*FORMATS, *COMPRESSED, ".zip"))
-            copy = temporary / (
-                f"catalog{''.join(PurePosixPath(name).suffixes[-2:])}"
-                if known
-                else f"catalog{CONTENT_TYPES.get(kind, '')}"
-            )
-            with copy.open("wb") as target:
-                for chunk in response.iter_bytes(1 << 20):
-                    target.write(chunk)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CatalogError(f"{url}: the catalog cannot be fetched ({error}); check the address") from error
+    with httpx.stream("GET", url, timeout=FETCH_SECONDS, follow_redirects=True) as response:
+        response.raise_for_status()
+        name = PurePosixPath(urlsplit(url).path.lower())
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        known = name.suffix in (*FORMATS, *COMPRESSED, ".zip")
+        copy = temporary / f"catalog{''.join(name.suffixes[-2:]) if known else CONTENT_TYPES.get(kind, '')}"
+        with copy.open("wb") as target:
+            for chunk in response.iter_bytes(1 << 20):
+                target.write(chunk)
     return copy
