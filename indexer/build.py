@@ -70,15 +70,9 @@ def drop_old_builds(store: Store, keep: int) -> list[str]:
 
 
 def _points(entries: Entries, archive: VectorArchive) -> Iterator[list[Point]]:
-    waiting = entries.places()
-    for contents, vectors in archive.batches():
-        wanted = (
-            (place, vector)
-            for content, vector in zip(contents, vectors, strict=True)
-            for place in waiting.pop(content, ())
-        )
-        while points := [Point(entries.product(place), vector) for place, vector in islice(wanted, LOAD_ROWS)]:
-            yield points
+    products = entries.with_vectors(archive.batches())
+    while points := [Point(product, vector) for product, vector in islice(products, LOAD_ROWS)]:
+        yield points
 
 
 def _recall(index: Index, vector: NDArray[np.float32]) -> float:

@@ -36,7 +36,7 @@ def embed_catalog(
     The largest products come first: neighbours of like size waste no padding, and too little memory shows at once.
     ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done.
     """
-    contents: dict[int, str] = {}
+    entries = Entries(rows)
     embedder: Embedder | None = None
     for batch in _batches(rows, archive, settings):
         report.add(problem for _, item in batch for problem in item.problems)
@@ -47,11 +47,11 @@ def embed_catalog(
             failed = _embed(new, archive, embedder)
         for place, item in batch:
             if item.content in archive:
-                contents[place] = item.content
+                entries.add(place, item.content)
             else:
                 report.add([_reject(item, failed[item.content]) if item.content in failed else item.reject])
         advance(len(batch))
-    return Entries(rows, contents)
+    return entries
 
 
 def _batches(rows: Spool, archive: VectorArchive, settings: Settings) -> Iterator[list[tuple[int, Prepared]]]:

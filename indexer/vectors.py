@@ -28,8 +28,6 @@ MERGED_ROWS = 50_000
 Broken = Mapping[str, str]
 """Reasons why pictures could not be decoded, by the hash of their bytes."""
 
-_NONE_BROKEN: Broken = {}
-
 _DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -41,6 +39,7 @@ class VectorArchive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._known: set[str] = set()
         self._broken: dict[str, Broken] = {}
         self._dimensions = 0
         self.damaged: list[Path] = []
@@ -58,14 +57,14 @@ class VectorArchive:
         return self._dimensions
 
     def __len__(self) -> int:
-        return len(self._broken)
+        return len(self._known)
 
     def __contains__(self, content: object) -> bool:
-        return content in self._broken
+        return content in self._known
 
     def broken(self, content: str) -> Broken:
         """The pictures behind a known vector that could not be decoded when it was made."""
-        return self._broken[content]
+        return self._broken.get(content, {})
 
     def append(self, contents: Sequence[str], vectors: Vectors, broken: Sequence[Broken]) -> None:
         """Write a part durably: unit vectors of shape (contents, dimensions), one set of broken pictures each."""
@@ -104,7 +103,7 @@ class VectorArchive:
         if self._dimensions not in (0, width):
             raise ValueError(f"vectors of length {width} among vectors of length {self._dimensions}")
         self._dimensions = width
-        self._broken |= dict.fromkeys(table["content"], _NONE_BROKEN)
+        self._known.update(table["content"])
         for content, pairs in table.filter(pl.col("broken").list.len() > 0).select("content", "broken").iter_rows():
             self._broken[content] = {pair["picture"]: pair["reason"] for pair in pairs}
 

@@ -49,8 +49,9 @@ class CatalogFile:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """Where a catalog lies behind a URL or in an archive: ``url`` ends with what stands before a name, ``outer`` is what
-    follows it in a chain (``::/data/shop.zip``).
+    """Where a catalog lies behind a URL or in an archive.
+
+    ``url`` ends with what stands before a name, ``outer`` is what follows it in a chain (``::/data/shop.zip``).
     """
 
     url: str

@@ -186,7 +186,7 @@ def test_a_catalog_of_rejects_leaves_the_published_build_alone(shop):
 
 def test_an_unreadable_catalog_leaves_the_published_build_alone(shop, tmp_path):
     first = shop.rebuild()
-    shop.rows = [{"sku": "1"}]
+    shop.rows = [{"number": "1"}]
     with pytest.raises(CatalogError, match="no column 'id'"):
         shop.rebuild()
     assert shop.store.published() == first.build
