@@ -4,6 +4,7 @@ French and Spanish."""
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 NUMBERS = frozenset({"price", "rating", "weight", "width", "height", "depth", "length", "diameter"})
@@ -26,8 +27,8 @@ _USUAL = {
     "price": "regular_price variant_price current_price preis vk_preis prix precio list_price unit_price",
     "attributes.brand": "brand vendor manufacturer marke hersteller marque marca",
     "attributes.color": "color colour farbe couleur",
-    "attributes.size": "size groesse größe taille talla",
-    "attributes.material": "material materials matiere matière",
+    "attributes.size": "size groesse grosse taille talla",
+    "attributes.material": "material materials matiere",
     "attributes.pattern": "pattern muster motif",
     "attributes.gender": "gender geschlecht",
     "attributes.age_group": "age_group",
@@ -36,12 +37,14 @@ _USUAL = {
 
 
 def plain_name(column: str) -> str:
-    """A column's name without case, signs, and the ``g:`` of feeds.
+    """A column's name without case, accents, signs, and the ``g:`` of feeds.
 
-    >>> plain_name("Width (cm)"), plain_name("g:image_link"), plain_name("Product-Name")
-    ('width_cm', 'image_link', 'product_name')
+    >>> plain_name("Width (cm)"), plain_name("g:image_link"), plain_name("Référence-Produit")
+    ('width_cm', 'image_link', 'reference_produit')
     """
-    return re.sub(r"\W+", "_", column.strip().casefold().removeprefix("g:")).strip("_")
+    letters = unicodedata.normalize("NFKD", column.strip().casefold().removeprefix("g:"))
+    bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub(r"\W+", "_", bare).strip("_")
 
 
 def _ranked() -> Iterator[tuple[str, tuple[str, int]]]:

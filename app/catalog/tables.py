@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ from app.errors import CatalogError
 
 BATCH_ROWS = 10_000
 SEPARATORS = ",;\t|"
+LOOK_AT_LINES = 20
 
 
 class BrokenRow(str):
@@ -58,7 +60,7 @@ def _read_csv(file: Path) -> Iterator[Row]:
         if header.lower().startswith("sep="):  # a line that spreadsheets write before the header
             separator = header[4:5]
         else:
-            separator = max(SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+            separator = _separator([header, *islice(stream, LOOK_AT_LINES)])
             stream.seek(0)
         reader = csv.reader(stream, delimiter=separator)
         names = [name.strip() for name in _next_line(reader) or []]
@@ -73,6 +75,19 @@ def _read_csv(file: Path) -> Iterator[Row]:
             elif fields:
                 row = dict(zip(names, fields, strict=False))
                 yield BrokenRow(f"not {NAMES[encoding]} text") if has_stray_bytes("".join(fields)) else row
+
+
+def _separator(lines: list[str]) -> str:
+    """The mark that gives the most lines as many fields as the header, of those the one that gives the most fields."""
+
+    def fit(mark: str) -> tuple[int, int]:
+        try:
+            sizes = [len(fields) for fields in csv.reader(lines, delimiter=mark)]
+        except csv.Error:
+            return 0, 0
+        return (sizes.count(sizes[0]), sizes[0]) if sizes and sizes[0] > 1 else (0, 0)
+
+    return max(SEPARATORS, key=fit)
 
 
 def _next_line(reader: Iterator[list[str]]) -> list[str] | BrokenRow | None:

@@ -16,7 +16,12 @@ def test_the_examples_in_the_documentation_hold():
     assert doctest.testmod(fields).failed == 0
 
 
-@given(st.lists(names, min_size=1, max_size=5), st.sampled_from([" > ", ">", " | ", "|", " / ", "/"]))
+@given(
+    st.lists(names, min_size=1, max_size=5),
+    st.sampled_from(
+        [" > ", ">", " -> ", " => ", " >> ", " » ", " › ", " → ", "::", " | ", "|", "\\", "; ", " / ", "/"]
+    ),
+)
 def test_a_category_path_survives_every_separator(path, separator):
     assert fields.category(separator.join(path)) == path
 
@@ -47,6 +52,12 @@ def test_prices_survive_both_spellings(price):
         ("1,299", 1299.0),
         ("0,125", 0.125),
         ("1'299.00 CHF", 1299.0),
+        ("CHF 1’299.–", 1299.0),
+        ("Rs. 1,29,900.50", 129900.5),
+        ("₹12,34,567", 1234567.0),
+        ("US$ 5", 5.0),
+        ("￥１，２９９", 1299.0),
+        ("12.50 p.p.", 12.5),
         ("1 299,50 kr", 1299.5),
         ("1\u00a0299,50 €", 1299.5),
         ("$1,234,567.89", 1234567.89),
