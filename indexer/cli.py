@@ -74,25 +74,27 @@ def validate(catalog: Catalog, mapping: Mapping = None) -> None:
     Shows which column was taken for what, the first five products as the model will see them, and what is wrong with
     the others.
     """
-    from app.catalog.columns import read_mapping
+    from app.catalog.columns import Columns, read_mapping
     from app.catalog.problems import Report
-    from app.catalog.products import catalog_columns, stream_catalog
+    from app.catalog.products import stream_catalog
     from indexer.console import progress_bar, show_columns, show_products, show_report
     from indexer.pictures import Prepared, prepare_ahead
 
     given = read_mapping(mapping or ())
-    show_columns(catalog_columns(catalog, given))
     report = Report()
+    columns: dict[str, Columns] = {}
     first: list[Prepared] = []
     usable = pictures = 0
     with progress_bar("Products", None) as advance:
-        for item in prepare_ahead(stream_catalog(catalog, report, given), None, read_settings()):
+        rows = stream_catalog(catalog, report, given, columns.__setitem__)
+        for item in prepare_ahead(rows, None, read_settings()):
             report.add([*item.problems, *([item.reject] if item.is_empty else [])])
             first += [item] if len(first) < PREVIEW else []
             usable += not item.is_empty
             pictures += len(item.images)
             advance(1)
     typer.echo(f"{catalog}: {usable} products with {pictures} usable pictures.")
+    show_columns(columns)
     show_products(first)
     show_report(report)
     if not usable:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from app.catalog.columns import Mapped
+from app.catalog.columns import Columns, Mapped
 from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
 from app.encoder import Embedder
@@ -106,7 +106,7 @@ def _rebuild(
     timings: dict[str, float] = {}
 
     with _timed(timings, "read"):
-        for row in stream_catalog(catalog, report, mapping):
+        for row in stream_catalog(catalog, report, mapping, _log_columns):
             rows.append(row)
         rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
@@ -174,6 +174,14 @@ def report_path(settings: Settings, build_id: str) -> Path:
 def vectors_folder(settings: Settings) -> Path:
     """Where the vectors of all models are kept, one folder per fingerprint."""
     return settings.data / "vectors"
+
+
+def _log_columns(file: str, columns: Columns) -> None:
+    if columns.guessed:
+        guesses = (f"{field} from {', '.join(columns.used[field])}" for field in sorted(columns.guessed))
+        log.info("%s: columns taken by their names: %s", file, "; ".join(guesses))
+    if columns.unused:
+        log.info("%s: columns that are not used: %s", file, ", ".join(columns.unused))
 
 
 def _verified(store: Store, build_id: str, products: int, sample: build.Sample) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,6 +18,8 @@ from app.catalog.sources import CatalogFile, catalog_files
 from app.catalog.tables import BrokenRow, read_rows
 from app.errors import CatalogError
 from app.schema import Product
+
+Tell = Callable[[str, Columns], None]
 
 PEEK_ROWS = 100
 """Rows whose columns count as those of a file: JSON lines may leave out what is empty."""
@@ -42,16 +44,19 @@ class Table:
     label: str
 
 
-def stream_catalog(location: Path | str, report: Report, given: Mapped | None = None) -> Iterator[CatalogRow]:
+def stream_catalog(
+    location: Path | str, report: Report, given: Mapped | None = None, tell: Tell = lambda file, columns: None
+) -> Iterator[CatalogRow]:
     """The valid products of a catalog one at a time; of several rows with one id the last one counts, and comes last.
 
-    ``location`` as in :func:`~app.catalog.sources.catalog_files`, ``given`` as in :func:`~app.catalog.columns.choose`.
-    Every file is read twice. Raises CatalogError if the catalog cannot be read or has no ``id``.
+    ``location`` as in :func:`~app.catalog.sources.catalog_files`, ``given`` as in :func:`~app.catalog.columns.choose`;
+    ``tell`` gets the name of each file and how its columns are understood. Every file is read twice.
+    Raises CatalogError if the catalog cannot be read or has no ``id``.
     """
     with catalog_files(location) as files:
         repeated = _repeated_ids(files, given)
         rows: dict[str, CatalogRow] = {}
-        for row in _valid_rows(files, report, given):
+        for row in _valid_rows(files, report, given, tell):
             key = row.product.id
             if key not in repeated:
                 yield row
@@ -60,12 +65,6 @@ def stream_catalog(location: Path | str, report: Report, given: Mapped | None = 
                     report.add([_duplicate(rows.pop(key), row)])
                 rows[key] = row
     yield from rows.values()
-
-
-def catalog_columns(location: Path | str, given: Mapped | None = None) -> dict[str, Columns]:
-    """How the columns of a catalog are understood, by the name of the file. Raises as :func:`stream_catalog`."""
-    with catalog_files(location) as files:
-        return {table.file.name: table.columns for table in _tables(files, given)}
 
 
 def _repeated_ids(files: list[CatalogFile], given: Mapped | None) -> set[str]:
@@ -81,8 +80,9 @@ def _repeated_ids(files: list[CatalogFile], given: Mapped | None) -> set[str]:
     return repeated
 
 
-def _valid_rows(files: list[CatalogFile], report: Report, given: Mapped | None) -> Iterator[CatalogRow]:
+def _valid_rows(files: list[CatalogFile], report: Report, given: Mapped | None, tell: Tell) -> Iterator[CatalogRow]:
     for table in _tables(files, given):
+        tell(table.file.name, table.columns)
         if _is_windows(table.file):
             reason = "not UTF-8; read as Windows-1252, the usual encoding of spreadsheets in Western Europe"
             remedy = "look at the letters in `indexer validate`; save the catalog as UTF-8"

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from app.catalog.problems import Problem, Report
-from app.catalog.products import catalog_columns, stream_catalog
+from app.catalog.products import stream_catalog
 from app.schema import Product
 from trainer.data.corpus import CorpusWriter
 from trainer.data.record import SPLITS, Item, Picture, Record
@@ -38,8 +38,10 @@ def write_shop(
 
     Raises CatalogError if one of the files cannot be read or has no usable row.
     """
-    writer.add_catalog(item_of(row.product) for row in stream_catalog(catalog, report))
-    report.add(_unused_columns(catalog))
+    unused: set[str] = set()
+    rows = stream_catalog(catalog, report, tell=lambda file, columns: unused.update(columns.unused))
+    writer.add_catalog(item_of(row.product) for row in rows)
+    report.add(_unused_columns(unused))
     with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
         clean = Path(folder) / "log.parquet"
         clean_log(log, clean, writer.knows, report, events)
@@ -59,11 +61,10 @@ def item_of(product: Product) -> Item:
     )
 
 
-def _unused_columns(catalog: Path) -> list[Problem]:
+def _unused_columns(unused: set[str]) -> list[Problem]:
     """A warning that names the columns, since products without pictures may just have them under another name."""
-    unused = sorted({name for columns in catalog_columns(catalog).values() for name in columns.unused})
     remedy = "rename those that products need: id, title, images, category, group_id, attributes.<name>"
-    reason = f"not used: {', '.join(unused)}"
+    reason = f"not used: {', '.join(sorted(unused))}"
     return [Problem("warning", "", 0, "columns", reason, remedy)] if unused else []
 
 

@@ -6,7 +6,7 @@ import pytest
 from app.catalog import columns, exports, names
 from app.catalog.columns import choose, read_mapping
 from app.catalog.problems import Report
-from app.catalog.products import catalog_columns, stream_catalog
+from app.catalog.products import stream_catalog
 from app.errors import CatalogError
 
 
@@ -170,6 +170,9 @@ def test_a_mapping_to_a_column_that_is_not_there_lists_those_that_are(write_csv)
 def test_the_columns_of_every_file_can_be_asked_for(tmp_path):
     (tmp_path / "a.csv").write_text("id,name,stock\n1,Chair,9\n")
     (tmp_path / "b.csv").write_text("sku,title\n1,Chair\n")
-    first, second = catalog_columns(tmp_path).values()
+    told = {}
+    list(stream_catalog(tmp_path, Report(), tell=told.__setitem__))
+    assert list(told) == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    first, second = told.values()
     assert (first.guessed, first.unused) == ({"title"}, ("stock",))
     assert (second.guessed, second.unused) == ({"id"}, ())

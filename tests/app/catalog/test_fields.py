@@ -126,3 +126,38 @@ def test_a_link_must_be_a_web_address(address):
 def test_what_is_no_mapping_is_refused(cell):
     with pytest.raises(ValueError, match="JSON"):
         fields.mapping(cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('["red", "dark blue"]', ["red", "dark blue"]),
+        ("['red', 'dark blue']", ["red", "dark blue"]),
+        ("red|dark blue", ["red", "dark blue"]),
+        ("red; dark blue;", ["red", "dark blue"]),
+        ("red, dark blue", ["red, dark blue"]),
+        ("[sale] red", ["[sale] red"]),
+        (["red", None, 3.0], ["red", "3"]),
+        (fields.Several(["red|blue", "blue", None, "oak"]), ["red", "blue", "oak"]),
+    ],
+)
+def test_lists_of_values_are_understood(cell, expected):
+    assert fields.separated_keywords(cell) == expected
+
+
+@given(st.lists(names, min_size=1, max_size=4, unique=True))
+def test_pictures_of_several_columns_are_one_list(locations):
+    cells = fields.Several([locations[0], locations[1:], None])
+    assert fields.pictures(cells, Path("/shop")) == [f"/shop/{name}" for name in locations]
+
+
+@given(
+    st.integers(0, 10**7),
+    st.integers(0, 99),
+    st.sampled_from(["{} €", "€{}", "{} EUR", "EUR {}", "{}", "CHF {}", "{} kr"]),
+    st.sampled_from([",.", ".,", " ,", "'.", "’.", "\u00a0,", "_.", "_,"]),
+)
+def test_prices_survive_every_spelling(whole, cents, pattern, marks):
+    thousands, decimal = marks
+    grouped = f"{whole:,}".replace(",", "" if thousands == "_" else thousands)
+    assert fields.number(pattern.format(f"{grouped}{decimal}{cents:02d}")) == whole + cents / 100
