@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -134,7 +135,7 @@ def _rebuild(
         model=model.name,
         fingerprint=model.fingerprint,
         dimensions=archive.dimensions,
-        catalog=str(catalog),
+        catalog=without_secrets(str(catalog)),
         catalog_hash=survey.catalog_hash,
         products=len(entries),
         rejected=report.count("reject"),
@@ -174,6 +175,17 @@ def report_path(settings: Settings, build_id: str) -> Path:
 def vectors_folder(settings: Settings) -> Path:
     """Where the vectors of all models are kept, one folder per fingerprint."""
     return settings.data / "vectors"
+
+
+def without_secrets(location: str) -> str:
+    """A URL without what may be a password or a token.
+
+    >>> without_secrets("https://shop:pass@example.org/feed.csv?key=1"), without_secrets("catalog.csv")
+    ('https://example.org/feed.csv', 'catalog.csv')
+    """
+    if "://" not in location:
+        return location
+    return re.sub(r"(?<=://)[^/@:]*(:[^/@]*)?@", "", location).partition("?")[0]
 
 
 def _log_columns(file: str, columns: Columns) -> None:

@@ -27,6 +27,12 @@ class Problem:
     remedy: str
     file: str = ""
 
+    @property
+    def place(self) -> str:
+        """Where the problem is, for people."""
+        row = f"row {self.row}, {self.id or 'no id'}" if self.row else "the catalog"
+        return f"{self.file}, {row}" if self.file else row
+
 
 @dataclass
 class Report:
@@ -48,7 +54,7 @@ class Report:
             groups.setdefault((problem.severity, problem.field, problem.remedy), []).append(problem)
         for (severity, name, remedy), group in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]))):
             lines.append(f"{len(group)} x {severity}, {name}: {remedy}")
-            lines += [f"    {_place(problem)}: {problem.reason}" for problem in group[:examples]]
+            lines += [f"    {problem.place}: {problem.reason}" for problem in group[:examples]]
             if len(group) > examples:
                 lines.append(f"    and {len(group) - examples} more")
         return lines
@@ -64,8 +70,3 @@ class Report:
 
 
 _SCHEMA = {name: pl.Int64 if name == "row" else pl.String for name in Problem.__dataclass_fields__}
-
-
-def _place(problem: Problem) -> str:
-    row = f"row {problem.row}, {problem.id or 'no id'}" if problem.row else "the catalog"
-    return f"{problem.file}, {row}" if problem.file else row

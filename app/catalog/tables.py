@@ -64,16 +64,15 @@ def _read_csv(file: Path) -> Iterator[Row]:
             stream.seek(0)
         reader = csv.reader(stream, delimiter=separator)
         names = [name.strip() for name in _next_line(reader) or []]
-        if len(names) != len(set(names)):
-            twice = sorted({name for name in names if names.count(name) > 1})
+        if twice := sorted({name for name in names if name and names.count(name) > 1}):
             raise CatalogError(f"{file}: the header names {', '.join(twice)} more than once; rename the columns")
         while (fields := _next_line(reader)) is not None:
             if isinstance(fields, BrokenRow):
                 yield fields
-            elif len(fields) > len(names):
+            elif any(fields[len(names) :]):
                 yield BrokenRow(f"{len(fields)} fields, the header has {len(names)}; a separator without quotes?")
-            elif fields:
-                row = dict(zip(names, fields, strict=False))
+            elif any(fields):
+                row = {name: cell for name, cell in zip(names, fields, strict=False) if name}
                 yield BrokenRow(f"not {NAMES[encoding]} text") if has_stray_bytes("".join(fields)) else row
 
 

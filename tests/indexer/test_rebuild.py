@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from qdrant_client import QdrantClient
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, ModelError
 from app.schema import Filters, Query
 from app.store.server import ServerStore
+from indexer import rebuild as rebuild_module
 from indexer.rebuild import only_one_writer, rebuild
 
 DEMO = Path(__file__).parents[2] / "demo" / "catalog.parquet"
+
+
+def test_the_examples_in_the_documentation_hold():
+    assert doctest.testmod(rebuild_module).failed == 0
 
 
 def vector_files(shop):

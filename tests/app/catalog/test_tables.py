@@ -74,12 +74,17 @@ def test_any_cells_survive_any_separator(tmp_path_factory, rows, separator):
         csv.writer(stream, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(
             [["id", "title, long; or | not"], *rows]
         )
-    assert [list(row.values()) for row in read_rows(file)] == rows
+    assert [list(row.values()) for row in read_rows(file)] == [row for row in rows if any(row)]
 
 
 def test_the_line_of_spreadsheets_that_names_the_separator_is_understood(tmp_path):
     (tmp_path / "a.csv").write_text("sep=;\nid;title, a or b\n1;x, y\n")
     assert list(read_rows(tmp_path / "a.csv")) == [{"id": "1", "title, a or b": "x, y"}]
+
+
+def test_empty_columns_and_rows_of_spreadsheets_are_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_text("id,title,,\n1,Chair,,\n2,Desk,,,,\n,,,\n,,\n")
+    assert list(read_rows(tmp_path / "a.csv")) == [{"id": "1", "title": "Chair"}, {"id": "2", "title": "Desk"}]
 
 
 def test_a_cell_without_end_does_not_take_the_file_with_it(tmp_path):
