@@ -28,6 +28,8 @@ MERGED_ROWS = 50_000
 Broken = Mapping[str, str]
 """Reasons why pictures could not be decoded, by the hash of their bytes."""
 
+_BROKEN = pl.List(pl.Struct({"picture": pl.String, "reason": pl.String}))
+
 _DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -69,9 +71,10 @@ class VectorArchive:
     def append(self, contents: Sequence[str], vectors: Vectors, broken: Sequence[Broken]) -> None:
         """Write a part durably: unit vectors of shape (contents, dimensions), one set of broken pictures each."""
         pairs = [[{"picture": picture, "reason": why} for picture, why in item.items()] for item in broken]
+        none = pl.Series([[]], dtype=_BROKEN)
+        column = pl.Series(pairs, dtype=_BROKEN) if any(pairs) else none.new_from_index(0, len(pairs))
         table = pl.DataFrame(
-            {"content": list(contents), "vector": np.asarray(vectors, dtype=np.float32), "broken": pairs},
-            schema_overrides={"broken": pl.List(pl.Struct({"picture": pl.String, "reason": pl.String}))},
+            {"content": list(contents), "vector": np.asarray(vectors, dtype=np.float32), "broken": column}
         )
         _check(table)
         self._write(table)
