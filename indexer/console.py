@@ -71,7 +71,7 @@ def show_columns(files: Mapping[str, Columns]) -> None:
         for field, own in columns.used.items():
             if own != (field,):
                 guess = " (a guess; --map changes it)" if field in columns.guessed else ""
-                console.print(_printable(f"    {field}: {', '.join(own)}{guess}"))
+                console.print(_printable(f"    {field}: {', '.join(own) or 'no column'}{guess}"))
         for key, value in columns.pairs:
             console.print(_printable(f"    attributes named in {key}: {value}"))
         as_named = [field for field, own in columns.used.items() if own == (field,)]

@@ -29,9 +29,13 @@ Mapped = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a catalog: ``used`` by field, ``guessed`` fields among them, and what is left."""
+    """The columns of a catalog: those ``used``, which of their fields were ``guessed``, and what is left.
+
+    ``pairs`` are columns that name an attribute, with those that hold its value.
+    """
 
     used: Mapped
+    """By field; no column: the operator took the field away."""
     guessed: frozenset[str] = frozenset()
     unused: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
@@ -57,7 +61,8 @@ class Columns:
         present = set(names)
         plan = [(target, [name for name in columns if name in present]) for target, columns in self.used.items()]
         known = {name for columns in self.used.values() for name in columns}
-        own = [(name, [name]) for name in names if name not in known and name not in self.used and is_field(name)]
+        filled = set(map(_field, self.used))
+        own = [(name, [name]) for name in names if name not in known and _field(name) not in filled and is_field(name)]
         return [(target, columns) for target, columns in [*plan, *own] if columns]
 
 
@@ -72,15 +77,15 @@ def choose(names: Sequence[str], given: Mapped | None = None) -> Columns:
             raise CatalogError(
                 f"there is no column {missing[0]!r} for {target}; the catalog has: {', '.join(names)}. Correct --map"
             )
-    used = {target: columns for target, columns in given.items() if columns}
+    used = dict(given)
     taken = {name for columns in used.values() for name in columns}
     pairs = [pair for pair in _pairs(names) if not taken & set(pair)]
     taken |= {name for pair in pairs for name in pair}
-    own = {name: (name,) for name in names if is_field(name) and name not in taken and name not in given}
+    own = {name: (name,) for name in names if is_field(name) and name not in taken and _field(name) not in given}
     if "price" not in {*own, *given}:  # a regular_price is the price where there is no other
         own = {name: columns for name, columns in own.items() if ALIASES.get(name, ("", 0))[0] != "price"}
     taken |= set(own)
-    guesses = _guesses([name for name in names if name not in taken], {*given, *_targets(own)})
+    guesses = _guesses([name for name in names if name not in taken], {*given, *map(_field, own)})
     used |= own | guesses
     taken |= {name for columns in guesses.values() for name in columns}
     unused = tuple(name for name in names if name not in taken)
@@ -109,7 +114,7 @@ def read_mapping(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
                     f"{word}: there is no field {target!r}; use one of {', '.join(FIELDS)}, price, attributes.<key>, "
                     "numbers.<key>, titles.<language>"
                 )
-            mapping[target] = tuple(name for name in names if name)
+            mapping[_field(target)] = tuple(name for name in names if name)
     return mapping
 
 
@@ -145,9 +150,9 @@ def _guess(plain: str) -> tuple[str, int] | None:
     return None
 
 
-def _targets(own: Iterable[str]) -> set[str]:
-    """Fields that columns of our own names fill, under every spelling."""
-    return {*own, *(f"attributes.{name.removeprefix('attr_')}" for name in own if name.startswith("attr_"))}
+def _field(name: str) -> str:
+    """``attributes.color`` for ``attr_color``, any other name of ours as it is."""
+    return f"attributes.{name.removeprefix('attr_')}" if name.startswith("attr_") else name
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:

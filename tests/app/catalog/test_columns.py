@@ -123,7 +123,19 @@ def test_of_several_columns_for_a_text_the_first_that_is_filled_counts(write_csv
 
 
 def test_an_empty_mapping_takes_a_field_away(write_csv):
-    assert products(write_csv("id,title,url\n1,Chair,x\n"), read_mapping(["url="]))[0].url is None
+    file = write_csv("id,title,url,attr_color,colour\n1,Chair,https://x.org,red,blue\n")
+    assert dumped(file, read_mapping(["url=", "attr_color="])) == [{"id": "1", "title": "Chair"}]
+
+
+def test_a_mapping_replaces_a_column_of_our_own_name(write_csv):
+    file = write_csv("id,title,attr_color,price,shade,cost\n1,Chair,red,5,dark | light,7\n")
+    given = read_mapping(["attributes.color=shade", "price=cost"])
+    assert dumped(file, given)[0] == {
+        "id": "1",
+        "title": "Chair",
+        "attributes": {"color": ["dark", "light"]},
+        "numbers": {"price": 7.0},
+    }
 
 
 def test_json_lines_may_leave_out_what_is_empty(tmp_path):
