@@ -142,7 +142,7 @@ def _guess(plain: str) -> tuple[str, int] | None:
     if plain in ALIASES:
         return ALIASES[plain]
     if is_field(plain):
-        return plain, 0
+        return _field(plain), 0
     if NUMBERED.fullmatch(plain):
         return "images", 100
     if match := TITLE_IN.fullmatch(plain):
