@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from app.catalog.columns import Mapped
 from app.catalog.names import PAIRS, plain_name
 from app.catalog.tables import BrokenRow, Row
 
@@ -18,25 +19,26 @@ _NO_OPTION = "Default Title"
 _HANDLES = ("handle", "url_handle")
 
 
-def one_product_a_row(names: Sequence[str], rows: Iterable[Numbered]) -> tuple[list[str], Iterable[Numbered]]:
-    """Columns and rows of a catalog as they are, or with what the shop systems spread over rows and texts put together.
+def one_product_a_row(names: Sequence[str], rows: Iterable[Numbered]) -> tuple[Mapped, Iterable[Numbered]]:
+    """The rows of a catalog as they are, or with what the shop systems spread over rows and texts put together.
 
     Shopify writes a product's variants and further pictures below it, under the same handle: they become one product
     with the handle as its id, all pictures, all values of its options, and the rest of its first row. WooCommerce
-    writes several category paths into one text, of which the first counts, and values with commas between.
+    writes several category paths into one text, of which the first counts, and values with commas between. The columns
+    that this settles come with the rows.
     """
     plain = {plain_name(name): name for name in names}
     handle = next((plain[name] for name in _HANDLES if name in plain), None)
     if handle and "title" in plain and any(name.startswith(("variant_", "option1_")) for name in plain):
-        return ["id", *(name for name in names if name != "id")], _shopify(rows, handle)
+        return {"id": (handle,)}, _shopify(rows, handle)
     if {"sku", "type", "name", "categories", "regular_price"} <= plain.keys():
         values = [
             plain[f"{match[1]}_value_s"]
             for name in plain
             if (match := PAIRS.fullmatch(name)) and f"{match[1]}_value_s" in plain
         ]
-        return list(names), _woocommerce(rows, plain["categories"], values)
-    return list(names), rows
+        return {}, _woocommerce(rows, plain["categories"], values)
+    return {}, rows
 
 
 def _shopify(rows: Iterable[Numbered], handle: str) -> Iterator[Numbered]:
@@ -48,7 +50,7 @@ def _shopify(rows: Iterable[Numbered], handle: str) -> Iterator[Numbered]:
             previous = numbered[1].get(handle) or previous
         return previous
 
-    for key, group in groupby(rows, product):
+    for _, group in groupby(rows, product):
         first: Numbered | None = None
         gathered: dict[str, dict[str, None]] = {}
         for number, cells in group:
@@ -57,15 +59,16 @@ def _shopify(rows: Iterable[Numbered], handle: str) -> Iterator[Numbered]:
                 continue
             first = first or (number, dict(cells))
             for name, cell in cells.items():
-                if cell and cell != _NO_OPTION and _GATHERED.fullmatch(plain_name(name)):
+                if isinstance(cell, str) and cell not in ("", _NO_OPTION) and _GATHERED.fullmatch(plain_name(name)):
                     gathered.setdefault(name, {})[cell] = None
         if first and isinstance(first[1], dict):
-            yield first[0], {**first[1], **_lists(first[1], gathered), "id": key}
+            yield first[0], {**first[1], **_lists(first[1], gathered)}
 
 
 def _lists(cells: dict[str, Any], gathered: dict[str, dict[str, None]]) -> dict[str, list[str] | None]:
-    """The gathered values of a product; None where all were the shop system's "no option"."""
-    return {name: list(gathered.get(name, ())) or None for name in cells if _GATHERED.fullmatch(plain_name(name))}
+    """The gathered values of a product; None for the shop system's "no option"."""
+    without = {name: None for name, cell in cells.items() if cell == _NO_OPTION}
+    return {**without, **{name: list(values) for name, values in gathered.items()}}
 
 
 def _woocommerce(rows: Iterable[Numbered], categories: str, values: Sequence[str]) -> Iterator[Numbered]:

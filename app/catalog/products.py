@@ -111,9 +111,9 @@ def _tables(files: list[CatalogFile], given: Mapped | None) -> Iterator[Table]:
             if not first:
                 raise CatalogError(f"{file.path}: the catalog has no rows; export it again")
             seen = list(dict.fromkeys(name for _, cells in first if isinstance(cells, dict) for name in cells))
-            names, numbered = one_product_a_row(seen, chain(first, rows))
+            settled, numbered = one_product_a_row(seen, chain(first, rows))
             try:
-                columns = choose(names, given)
+                columns = choose(seen, {**settled, **(given or {})})
             except CatalogError as error:
                 raise CatalogError(f"{file.path}: {error}") from error
             if seen and "id" not in columns.used:

@@ -59,6 +59,13 @@ def test_the_rows_of_a_shopify_product_become_one_product(write_csv):
     assert (lamp.id, lamp.attributes, lamp.images) == ("lamp", {"brand": ["Maker"]}, ["https://x.org/4.jpg"])
 
 
+def test_a_shop_of_the_same_names_may_have_lists(tmp_path):
+    file = tmp_path / "catalog.jsonl"
+    file.write_text('{"handle": "a", "title": "Chair", "variant_price": 5, "image": ["https://x.org/1.jpg"]}')
+    (chair,) = products(file)
+    assert (chair.id, chair.numbers, chair.images) == ("a", {"price": 5.0}, ["https://x.org/1.jpg"])
+
+
 def test_problems_of_a_shopify_product_name_its_first_row(write_csv):
     file = write_csv(
         "Handle,Title,Variant Price,Image Src\na,Chair,5,\na,,,x.jpg,more,fields\nb,Lamp,cheap,\nb,,,y.jpg\n"
