@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import struct
+import time
 import zlib
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MIN_SIDE = 2
 MAX_ASPECT = 100
 FETCH_SECONDS = 30.0
+"""How long a server may stay silent."""
+WHOLE_FETCH_SECONDS = 120.0
+"""How long a picture may take altogether, however steadily it drips."""
 WHITE = (255, 255, 255, 255)
 
 _DECODE_ERRORS = (
@@ -156,11 +160,14 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 def _fetch(url: str, max_bytes: int) -> bytes:
     import httpx
 
+    deadline = time.monotonic() + WHOLE_FETCH_SECONDS
     try:
         with _client(os.getpid()).stream("GET", url) as response:
             response.raise_for_status()
             data = bytearray()
             for chunk in response.iter_bytes():
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout(f"not complete after {WHOLE_FETCH_SECONDS:g} seconds")
                 data += chunk
                 if len(data) > max_bytes:
                     break

@@ -45,6 +45,14 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(default=2000, ge=1, description="Longer query texts are refused")
     max_image_bytes: int = Field(default=20_000_000, ge=1, description="Larger picture files are refused undecoded")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Larger pictures are refused undecoded")
+    picture_cache_bytes: int = Field(
+        default=20_000_000_000,
+        ge=0,
+        description="Catalog pictures of other machines are kept in the data folder up to this size",
+    )
+    picture_cache_days: float = Field(
+        default=7.0, ge=0, description="A kept picture that is older is fetched again; 0: at every rebuild"
+    )
     batch_size: int = Field(default=32, ge=1, description="Products or queries embedded together")
     batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import IndexUnavailableError
-from app.schema import Filters, Product
+from app.schema import Filters
 from app.store.base import BuildWriter, Index, Point, Store
-from indexer.embedding import Entry
+from indexer.entries import Entries
 from indexer.vectors import VectorArchive
 
 LOAD_ROWS = 256
@@ -24,22 +23,15 @@ MIN_RECALL = 0.95
 
 @dataclass
 class Sample:
-    """Products chosen at random, the same ones for the same catalog, whose vectors the verification compares."""
+    """Products chosen at random whose vectors the verification compares."""
 
     ids: frozenset[str]
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, entries: Sequence[Entry]) -> Sample:
-        ids = sorted(entry.product.id for entry in entries)
-        return cls(frozenset(random.Random(0).sample(ids, min(SAMPLE, len(ids)))))  # noqa: S311
 
-
-def load(
-    entries: Sequence[Entry], archive: VectorArchive, writer: BuildWriter, advance: Callable[[int], None]
-) -> Sample:
+def load(entries: Entries, archive: VectorArchive, writer: BuildWriter, advance: Callable[[int], None]) -> Sample:
     """Write every product with its vector, part by part, and return a sample for :func:`verify`."""
-    sample = Sample.of(entries)
+    sample = Sample(entries.sample(SAMPLE))
     for points in _points(entries, archive):
         sample.vectors |= {p.product.id: p.vector for p in points if p.product.id in sample.ids}
         writer.add(points)
@@ -77,18 +69,10 @@ def drop_old_builds(store: Store, keep: int) -> list[str]:
     return dropped
 
 
-def _points(entries: Sequence[Entry], archive: VectorArchive) -> Iterator[list[Point]]:
-    waiting: dict[str, list[Product]] = defaultdict(list)
-    for entry in entries:
-        waiting[entry.content].append(entry.product)
-    for contents, vectors in archive.batches():
-        points = [
-            Point(product, vector)
-            for content, vector in zip(contents, vectors, strict=True)
-            for product in waiting.pop(content, ())
-        ]
-        for start in range(0, len(points), LOAD_ROWS):
-            yield points[start : start + LOAD_ROWS]
+def _points(entries: Entries, archive: VectorArchive) -> Iterator[list[Point]]:
+    products = entries.with_vectors(archive.batches())
+    while points := [Point(product, vector) for product, vector in islice(products, LOAD_ROWS)]:
+        yield points
 
 
 def _recall(index: Index, vector: NDArray[np.float32]) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,9 +17,23 @@ if TYPE_CHECKING:
     from indexer.rebuild import Model
 
 REJECTED = 3
+PREVIEW = 5
 
 Catalog = Annotated[
-    Path, typer.Argument(metavar="CATALOG", help="A .csv, .tsv, .jsonl, .ndjson or .parquet file, see docs/indexer.md")
+    str,
+    typer.Argument(
+        metavar="CATALOG",
+        help="A .csv, .tsv, .txt, .jsonl, .ndjson or .parquet file, a folder or .zip of them, or the URL of one "
+        "(https://, s3://, gs://), see docs/indexer.md",
+    ),
+]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="Which column holds a field, such as title=product_name; or a .toml file of such lines. May be repeated",
+    ),
 ]
 
 cli = typer.Typer(
@@ -35,45 +48,54 @@ cli = typer.Typer(
 
 
 @cli.command()
-def rebuild(catalog: Catalog) -> None:
+def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
     """Bring the index in line with a catalog.
 
     Only new and changed products are embedded. Searches go on undisturbed until the new index is verified; a run that
     was killed is simply started again.
     """
+    from app.catalog.columns import read_mapping
     from app.store import open_store
     from indexer.console import progress_bar, show_outcome
     from indexer.rebuild import rebuild as run
 
+    given = read_mapping(mapping or ())
     settings = read_settings()
-    outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar)
+    outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar, given)
     show_outcome(outcome)
     if outcome.report.count("reject"):
         raise typer.Exit(REJECTED)
 
 
 @cli.command()
-def validate(catalog: Catalog) -> None:
+def validate(catalog: Catalog, mapping: Mapping = None) -> None:
     """Check a catalog and its pictures; nothing is indexed.
 
-    Shows how the first five rows are understood, and what is wrong with the others.
+    Shows which column was taken for what, the first five products as the model will see them, and what is wrong with
+    the others.
     """
+    from app.catalog.columns import Columns, read_mapping
     from app.catalog.problems import Report
-    from app.catalog.products import read_catalog
-    from indexer.console import progress_bar, show_products, show_report
-    from indexer.pictures import prepare_ahead
+    from app.catalog.products import stream_catalog
+    from indexer.console import progress_bar, show_columns, show_products, show_report
+    from indexer.pictures import Prepared, prepare_ahead
 
+    given = read_mapping(mapping or ())
     report = Report()
-    rows = read_catalog(catalog, report)
+    columns: dict[str, Columns] = {}
+    first: list[Prepared] = []
     usable = pictures = 0
-    with progress_bar("Pictures", len(rows)) as advance:
+    with progress_bar("Products", None) as advance:
+        rows = stream_catalog(catalog, report, given, columns.__setitem__)
         for item in prepare_ahead(rows, None, read_settings()):
             report.add([*item.problems, *([item.reject] if item.is_empty else [])])
+            first += [item] if len(first) < PREVIEW else []
             usable += not item.is_empty
             pictures += len(item.images)
             advance(1)
     typer.echo(f"{catalog}: {usable} products with {pictures} usable pictures.")
-    show_products([row.product for row in rows[:5]])
+    show_columns(columns)
+    show_products(first)
     show_report(report)
     if not usable:
         raise CatalogError(f"{catalog}: no product can be indexed; correct the rows above")

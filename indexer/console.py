@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -11,9 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from app.catalog.columns import Columns
 from app.catalog.problems import Report
-from app.schema import CATEGORY_SEPARATOR, Product
+from app.schema import CATEGORY_SEPARATOR
 from app.store.base import Manifest
+from indexer.pictures import Prepared
 from indexer.rebuild import Advance, Outcome
 
 
@@ -26,8 +28,8 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(stage: str, items: int) -> Iterator[Advance]:
-    """A bar on stderr while the block runs; nothing moves where stderr is not a terminal."""
+def progress_bar(stage: str, items: int | None) -> Iterator[Advance]:
+    """A bar on stderr while the block runs; nothing moves where stderr is no terminal. ``items``: None if unknown."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(stage, total=items)
@@ -61,17 +63,37 @@ def show_report(report: Report) -> None:
         console.print(_printable(line))
 
 
-def show_products(products: Sequence[Product]) -> None:
-    """A preview of how products were understood."""
+def show_columns(files: Mapping[str, Columns]) -> None:
+    """Which column was taken for which field, for every file of a catalog."""
     console = _console()
-    for product in products:
+    for name, columns in files.items():
+        console.print(_printable(f"Columns of {name}:"))
+        for field, own in columns.used.items():
+            if own != (field,):
+                guess = " (a guess; --map changes it)" if field in columns.guessed else ""
+                console.print(_printable(f"    {field}: {', '.join(own) or 'no column'}{guess}"))
+        for key, value in columns.pairs:
+            console.print(_printable(f"    attributes named in {key}: {value}"))
+        as_named = [field for field, own in columns.used.items() if own == (field,)]
+        console.print(_printable(f"    as named: {', '.join(as_named) or 'none'}"))
+        console.print(_printable(f"    not used: {', '.join(columns.unused) or 'none'}"))
+
+
+def show_products(items: Sequence[Prepared]) -> None:
+    """What the model will see of products, and what else a build will hold of them."""
+    console = _console()
+    for item in items:
+        product = item.row.product
+        seen = [product.title, CATEGORY_SEPARATOR.join(product.category)]
+        seen += [f"{key}: {value}" for key in sorted(product.attributes) for value in product.attributes[key]]
+        beside = [f"{key} {value:g}" for key, value in product.numbers.items()]
+        beside += [f"{key}: {title}" for key, title in product.titles.items()]
+        beside += [value for value in (product.group_id, product.url) if value]
+        sizes = [f"{image.width} x {image.height}" for image in item.images]
         console.print(_printable(f"{product.id}: {product.title or 'without a title'}"))
-        fields = {"category": CATEGORY_SEPARATOR.join(product.category)}
-        fields |= {key: ", ".join(values) for key, values in product.attributes.items()}
-        fields |= {key: f"{value:g}" for key, value in product.numbers.items()}
-        fields |= {f"picture {place}": image for place, image in enumerate(product.images, start=1)}
-        for key, value in fields.items():
-            console.print(_printable(f"    {key}: {value}"))
+        console.print(_printable(f"    text: {' | '.join(part for part in seen if part) or 'none'}"))
+        console.print(_printable(f"    pictures: {', '.join(sizes) or 'none'} ({len(product.images)} named)"))
+        console.print(_printable(f"    not seen by the model: {', '.join(beside) or 'nothing'}"))
 
 
 def show_builds(builds: Sequence[Manifest], published: str | None) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 
 from app.catalog.problems import Problem, Report
-from app.catalog.products import CatalogRow
 from app.encoder import Embedder, Vectors
 from app.errors import ModelError, MoonError
-from app.schema import Product
 from app.settings import Settings
+from indexer.entries import Entries
 from indexer.pictures import Prepared, prepare_ahead
+from indexer.spool import Spool
 from indexer.vectors import VectorArchive, check_vectors, unusable
 
 log = logging.getLogger(__name__)
@@ -23,55 +23,44 @@ _ENCODER_ERRORS = (MoonError, ValueError, RuntimeError)
 """What processors and torch (out of memory included) raise on an input they cannot handle."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A product of the new build and the hash under which its vector is known."""
-
-    product: Product
-    content: str
-
-
 def embed_catalog(
-    rows: Sequence[CatalogRow],
+    rows: Spool,
     archive: VectorArchive,
     load_embedder: Callable[[], Embedder],
     settings: Settings,
     report: Report,
     advance: Callable[[int], None],
-) -> list[Entry]:
+) -> Entries:
     """The products whose vectors are in ``archive`` afterwards; new ones are embedded, each batch becomes a part.
 
+    The largest products come first: neighbours of like size waste no padding, and too little memory shows at once.
     ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done.
     """
-    entries: list[Entry] = []
+    entries = Entries(rows)
     embedder: Embedder | None = None
-    for batch in _batches(_largest_first(rows), archive, settings):
-        report.add(problem for item in batch for problem in item.problems)
-        new = list({item.content: item for item in batch if item.content not in archive and not item.is_empty}.values())
+    for batch in _batches(rows, archive, settings):
+        report.add(problem for _, item in batch for problem in item.problems)
+        items = [item for _, item in batch if item.content not in archive and not item.is_empty]
         failed: dict[str, str] = {}
-        if new:
+        if new := list({item.content: item for item in items}.values()):
             embedder = embedder or load_embedder()
             failed = _embed(new, archive, embedder)
-        for item in batch:
+        for place, item in batch:
             if item.content in archive:
-                entries.append(Entry(item.row.product, item.content))
+                entries.add(place, item.content)
             else:
                 report.add([_reject(item, failed[item.content]) if item.content in failed else item.reject])
         advance(len(batch))
     return entries
 
 
-def _largest_first(rows: Sequence[CatalogRow]) -> list[CatalogRow]:
-    """Neighbours of like size waste no padding; with the largest first, too little memory shows at once."""
-    return sorted(rows, key=lambda row: (len(row.product.images), len(row.product.title)), reverse=True)
-
-
-def _batches(rows: Sequence[CatalogRow], archive: VectorArchive, settings: Settings) -> Iterator[list[Prepared]]:
+def _batches(rows: Spool, archive: VectorArchive, settings: Settings) -> Iterator[list[tuple[int, Prepared]]]:
     """Known products pass through; a batch ends with ``batch_size`` new ones or four times as many new pictures."""
-    batch: list[Prepared] = []
+    batch: list[tuple[int, Prepared]] = []
     new = pictures = 0
-    for item in prepare_ahead(rows, archive, settings):
-        batch.append(item)
+    order, places = tee(rows.largest_first())
+    for place, item in zip(places, prepare_ahead(map(rows.__getitem__, order), archive, settings), strict=True):
+        batch.append((place, item))
         new += item.content not in archive
         pictures += len(item.images)
         if new >= settings.batch_size or pictures >= 4 * settings.batch_size or len(batch) >= 32 * settings.batch_size:
@@ -128,4 +117,4 @@ def _vectors(items: Sequence[Prepared], embedder: Embedder) -> Vectors:
 
 def _reject(item: Prepared, reason: str) -> Problem:
     remedy = "check the product's texts and pictures"
-    return Problem("reject", item.row.product.id, item.row.number, "vector", reason, remedy)
+    return Problem("reject", item.row.product.id, item.row.number, "vector", reason, remedy, item.row.file)

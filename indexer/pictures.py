@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -15,7 +15,8 @@ from PIL.Image import Image
 from app.catalog.problems import Problem
 from app.catalog.products import CatalogRow
 from app.errors import BadInputError
-from app.images import decode_image, read_bytes
+from app.images import decode_image
+from app.picture_files import PictureFiles
 from app.schema import Product
 from app.settings import Settings
 from indexer.vectors import Broken, VectorArchive
@@ -23,6 +24,7 @@ from indexer.vectors import Broken, VectorArchive
 MAX_SIDE = 1024
 """Longer sides of catalog pictures are reduced to this many pixels, so that what waits for the encoder stays small."""
 
+SECONDS_A_DAY = 86_400
 _HASH_VERSION = "1"
 
 
@@ -44,8 +46,8 @@ class Prepared:
     @property
     def reject(self) -> Problem:
         """What to report of an empty product."""
-        remedy = "add a title or replace the pictures"
-        return Problem("reject", self.row.product.id, self.row.number, "images", "no title, no usable picture", remedy)
+        reason, remedy = "no title, no usable picture", "add a title or replace the pictures"
+        return Problem("reject", self.row.product.id, self.row.number, "images", reason, remedy, self.row.file)
 
 
 def content_hash(product: Product, pictures: Sequence[str]) -> str:
@@ -54,38 +56,52 @@ def content_hash(product: Product, pictures: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(seen, ensure_ascii=False).encode()).hexdigest()
 
 
-def prepare_ahead(rows: Sequence[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
+def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
     """Prepare ``rows`` in their order, at most about four batches of pictures ahead of the consumer.
 
-    Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded.
+    Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded. Those of other machines
+    are kept in ``settings.data`` for a time.
     """
+    files = PictureFiles(
+        settings.data / "pictures",
+        settings.max_image_bytes,
+        settings.picture_cache_bytes,
+        settings.picture_cache_days * SECONDS_A_DAY,
+    )
     ahead = 4 * settings.batch_size
-    waiting: deque[tuple[int, Future[Prepared]]] = deque()
+    waiting: deque[tuple[int, Prepared | Future[Prepared]]] = deque()
     pending = 0
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures") as pool:
         try:
             for row in rows:
                 weight = max(1, len(row.product.images))
-                waiting.append((weight, pool.submit(prepare, row, archive, settings)))
+                has_pictures = bool(row.product.images)
+                work = (row, archive, files, settings)
+                waiting.append((weight, pool.submit(prepare, *work) if has_pictures else prepare(*work)))
                 pending += weight
                 while pending > ahead:
-                    weight, future = waiting.popleft()
+                    weight, item = waiting.popleft()
                     pending -= weight
-                    yield future.result()
+                    yield _finished(item)
             while waiting:
-                yield waiting.popleft()[1].result()
+                yield _finished(waiting.popleft()[1])
         finally:
-            for _, future in waiting:
-                future.cancel()
+            for _, item in waiting:
+                if isinstance(item, Future):
+                    item.cancel()
 
 
-def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) -> Prepared:
+def _finished(item: Prepared | Future[Prepared]) -> Prepared:
+    return item.result() if isinstance(item, Future) else item
+
+
+def prepare(row: CatalogRow, archive: VectorArchive | None, files: PictureFiles, settings: Settings) -> Prepared:
     """Read the pictures of a row and decode them unless its vector is known. Broken ones become warnings."""
     problems: list[Problem] = []
     pictures: list[tuple[str, str, bytes]] = []
     for location in row.product.images:
         try:
-            data = read_bytes(location, max_bytes=settings.max_image_bytes)
+            data = files.read(location, bytes)
         except BadInputError as error:
             problems.append(_warning(row, str(error)))
         else:
@@ -102,6 +118,7 @@ def prepare(row: CatalogRow, archive: VectorArchive | None, settings: Settings) 
         try:
             images.append(_decode(data, location, settings))
         except BadInputError as error:
+            files.forget(location)
             reasons[digest] = str(error).removeprefix(f"{location}: ")
             problems.append(_warning(row, str(error)))
     return Prepared(row, content, images, reasons, problems)
@@ -115,4 +132,4 @@ def _decode(data: bytes, location: str, settings: Settings) -> Image:
 
 def _warning(row: CatalogRow, reason: str) -> Problem:
     remedy = "the product is indexed without this picture; replace or remove it"
-    return Problem("warning", row.product.id, row.number, "images", reason, remedy)
+    return Problem("warning", row.product.id, row.number, "images", reason, remedy, row.file)

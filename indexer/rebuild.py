@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,16 +13,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from app.catalog.columns import Columns, Mapped
 from app.catalog.problems import Report
-from app.catalog.products import read_catalog
+from app.catalog.products import stream_catalog
 from app.encoder import Embedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
-from app.store.words import mean_length
 from indexer import build
-from indexer.embedding import Entry, embed_catalog
+from indexer.embedding import embed_catalog
+from indexer.entries import Survey
+from indexer.spool import Spool
 from indexer.vectors import VectorArchive
 
 log = logging.getLogger(__name__)
@@ -68,18 +70,36 @@ class Outcome:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-def rebuild(catalog: Path, settings: Settings, store: Store, model: Model, track: Track = untracked) -> Outcome:
+def rebuild(
+    catalog: Path | str,
+    settings: Settings,
+    store: Store,
+    model: Model,
+    track: Track = untracked,
+    mapping: Mapped | None = None,
+) -> Outcome:
     """Bring the published index in line with ``catalog``; searches go on undisturbed until the new build is published.
+
+    ``catalog`` is a path or URL (see :func:`~app.catalog.sources.catalog_files`), ``mapping`` says which columns hold
+    which field where names do not tell (see :func:`~app.catalog.columns.choose`).
 
     Raises CatalogError if the catalog cannot be read or has no usable product, IndexUnavailableError if another rebuild
     runs or the new build fails its verification, ModelError if the model cannot be used. After any of them, or after
     being killed, the published build is what it was, and the next run goes on with the vectors that are on disk.
     """
-    with only_one_writer(settings.data):
-        return _rebuild(catalog, settings, store, model, track)
+    with only_one_writer(settings.data), Spool(settings.data) as rows:
+        return _rebuild(catalog, settings, store, model, track, mapping, rows)
 
 
-def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, track: Track) -> Outcome:
+def _rebuild(
+    catalog: Path | str,
+    settings: Settings,
+    store: Store,
+    model: Model,
+    track: Track,
+    mapping: Mapped | None,
+    rows: Spool,
+) -> Outcome:
     started = datetime.now(UTC)
     build_id = f"{started:%Y%m%dT%H%M%S}-{started.microsecond:06x}"
     report = Report()
@@ -87,7 +107,9 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
     timings: dict[str, float] = {}
 
     with _timed(timings, "read"):
-        rows = read_catalog(catalog, report)
+        for row in stream_catalog(catalog, report, mapping, _log_columns):
+            rows.append(row)
+        rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
     known = len(archive)
     with _timed(timings, "embed"), track("Pictures and vectors", len(rows)) as advance:
@@ -96,10 +118,11 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
         report.write(report_file)
         raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
 
-    catalog_hash = _catalog_hash(entries, report)
+    with _timed(timings, "compare"):
+        survey = Survey.of(entries, report)
     embedded = len(archive) - known
     published = _published(store)
-    state = (MANIFEST_VERSION, model.fingerprint, catalog_hash)
+    state = (MANIFEST_VERSION, model.fingerprint, survey.catalog_hash)
     unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
     if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
@@ -112,14 +135,14 @@ def _rebuild(catalog: Path, settings: Settings, store: Store, model: Model, trac
         model=model.name,
         fingerprint=model.fingerprint,
         dimensions=archive.dimensions,
-        catalog=str(catalog),
-        catalog_hash=catalog_hash,
+        catalog=without_secrets(str(catalog)),
+        catalog_hash=survey.catalog_hash,
         products=len(entries),
         rejected=report.count("reject"),
         warnings=report.count("warning"),
-        attribute_keys=sorted({key for entry in entries for key in entry.product.attributes}),
-        number_keys=sorted({key for entry in entries for key in entry.product.numbers}),
-        mean_words=mean_length(entry.product for entry in entries),
+        attribute_keys=survey.attribute_keys,
+        number_keys=survey.number_keys,
+        mean_words=survey.mean_words,
     )
     with store.create(manifest) as writer:
         with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
@@ -154,6 +177,25 @@ def vectors_folder(settings: Settings) -> Path:
     return settings.data / "vectors"
 
 
+def without_secrets(location: str) -> str:
+    """A URL without what may be a password or a token.
+
+    >>> without_secrets("https://shop:pass@example.org/feed.csv?key=1"), without_secrets("catalog.csv")
+    ('https://example.org/feed.csv', 'catalog.csv')
+    """
+    if "://" not in location:
+        return location
+    return re.sub(r"(?<=://)[^/@:]*(:[^/@]*)?@", "", location).partition("?")[0]
+
+
+def _log_columns(file: str, columns: Columns) -> None:
+    if columns.guessed:
+        guesses = (f"{field} from {', '.join(columns.used[field])}" for field in sorted(columns.guessed))
+        log.info("%s: columns taken by their names: %s", file, "; ".join(guesses))
+    if columns.unused:
+        log.info("%s: columns that are not used: %s", file, ", ".join(columns.unused))
+
+
 def _verified(store: Store, build_id: str, products: int, sample: build.Sample) -> float:
     index = store.open(build_id)
     try:
@@ -183,16 +225,6 @@ def _is_intact(store: Store, manifest: Manifest) -> bool:
     if found != manifest.products:
         log.warning("replacing build %s: it holds %d of %d products", manifest.build, found, manifest.products)
     return found == manifest.products
-
-
-def _catalog_hash(entries: Sequence[Entry], report: Report) -> str:
-    """Changes with anything that a build or its manifest shows; the order of the rows is not part of it."""
-    items = [f"{entry.content} {entry.product.model_dump_json()}" for entry in entries]
-    items += [f"{p.severity} {p.id} {p.field} {p.reason}" for p in report.problems]
-    digest = hashlib.sha256()
-    for item in sorted(items):
-        digest.update(item.encode() + b"\n")
-    return digest.hexdigest()
 
 
 @contextmanager

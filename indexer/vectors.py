@@ -28,6 +28,8 @@ MERGED_ROWS = 50_000
 Broken = Mapping[str, str]
 """Reasons why pictures could not be decoded, by the hash of their bytes."""
 
+_BROKEN = pl.List(pl.Struct({"picture": pl.String, "reason": pl.String}))
+
 _DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -39,6 +41,7 @@ class VectorArchive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._known: set[str] = set()
         self._broken: dict[str, Broken] = {}
         self._dimensions = 0
         self.damaged: list[Path] = []
@@ -56,21 +59,22 @@ class VectorArchive:
         return self._dimensions
 
     def __len__(self) -> int:
-        return len(self._broken)
+        return len(self._known)
 
     def __contains__(self, content: object) -> bool:
-        return content in self._broken
+        return content in self._known
 
     def broken(self, content: str) -> Broken:
         """The pictures behind a known vector that could not be decoded when it was made."""
-        return self._broken[content]
+        return self._broken.get(content, {})
 
     def append(self, contents: Sequence[str], vectors: Vectors, broken: Sequence[Broken]) -> None:
         """Write a part durably: unit vectors of shape (contents, dimensions), one set of broken pictures each."""
         pairs = [[{"picture": picture, "reason": why} for picture, why in item.items()] for item in broken]
+        none = pl.Series([[]], dtype=_BROKEN)
+        column = pl.Series(pairs, dtype=_BROKEN) if any(pairs) else none.new_from_index(0, len(pairs))
         table = pl.DataFrame(
-            {"content": list(contents), "vector": np.asarray(vectors, dtype=np.float32), "broken": pairs},
-            schema_overrides={"broken": pl.List(pl.Struct({"picture": pl.String, "reason": pl.String}))},
+            {"content": list(contents), "vector": np.asarray(vectors, dtype=np.float32), "broken": column}
         )
         _check(table)
         self._write(table)
@@ -102,7 +106,8 @@ class VectorArchive:
         if self._dimensions not in (0, width):
             raise ValueError(f"vectors of length {width} among vectors of length {self._dimensions}")
         self._dimensions = width
-        for content, pairs in table.select("content", "broken").iter_rows():
+        self._known.update(table["content"])
+        for content, pairs in table.filter(pl.col("broken").list.len() > 0).select("content", "broken").iter_rows():
             self._broken[content] = {pair["picture"]: pair["reason"] for pair in pairs}
 
     def _set_aside(self, part: Path, error: BaseException) -> None:

@@ -6,19 +6,40 @@ what it cannot understand.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
-_AMOUNT = re.compile(r"[^\d.,+-]*([+-]?(?:\d[\d.,'’\s]*\d|\d|[.,]\d+))(?:[.,][-–]*)?[^\d.,+-]*")
+_AMOUNT = re.compile(
+    r"(?:[^\d.,+-]|(?<=[^\W\d])\.)*([+-]?(?:\d[\d.,'’\s]*\d|\d|[.,]\d+))(?:[.,][-–]*)?(?:[^\d.,+-]|(?<=[^\W\d])\.)*"
+)
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})*")
-_CURRENCY = re.compile(r"[$£¥€₹₽₩₺₴₪฿]|\b[A-Z]{3}\b|\b(?:kr|zł|Kč|Ft)\b")
+_INDIAN = re.compile(r"[+-]?[1-9]\d?(?:,\d{2})+,\d{3}")
+_CURRENCY = re.compile(r"[$£¥€₹₽₩₺₴₪฿]|\b[A-Z]{3}\b|\b(?:kr|zł|Kč|Ft|Rs|R)\b")
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_LEVELS = (
+    re.compile(r"\s*[-=]*>+\s*|\s*[»›→]\s*"),
+    *(re.compile(re.escape(mark)) for mark in ("::", "|", "\\", ";", "/")),
+)
+"""What may stand between the levels of a category path; the first of them that a text contains counts."""
+
+
+class Folder(Protocol):
+    """Where relative paths start: a path, or a place behind a URL."""
+
+    def __truediv__(self, name: str, /) -> Any:
+        """The location of ``name`` in it."""
+
+
+class Several(list[Any]):
+    """The cells of several columns that belong to one field, in order."""
 
 
 def text(cell: Any) -> str:
@@ -29,6 +50,8 @@ def text(cell: Any) -> str:
     """
     if cell is None:
         return ""
+    if isinstance(cell, str) and cell.isascii():
+        return " ".join(cell.split())
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float):
@@ -41,17 +64,19 @@ def text(cell: Any) -> str:
 
 
 def category(cell: Any) -> list[str]:
-    """A category path from the root: a list of names, a JSON list, or one text with ``>``, ``|`` or ``/`` between them.
+    """A category path from the root: names in a list, a JSON list or several columns, or one text with a mark between.
+
+    The marks are ``>`` (also ``->``, ``»``, ``›``, ``→``), ``::``, ``|``, ``\\``, ``;`` and ``/``.
 
     >>> category("Furniture > Sofas/Beds"), category("Furniture/Sofas")
     (['Furniture', 'Sofas/Beds'], ['Furniture', 'Sofas'])
     """
     cell = _from_json(cell)
     if isinstance(cell, list):
-        parts = [part for name in cell for part in text(name).split(">")]
+        parts = [part for name in cell for part in _LEVELS[0].split(text(name))]
     else:
         path = text(cell)
-        parts = path.split(next((separator for separator in ">|/" if separator in path), ">"))
+        parts = next((mark for mark in _LEVELS if mark.search(path)), _LEVELS[0]).split(path)
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -67,13 +92,15 @@ def keywords(cell: Any) -> list[str]:
 
 
 def separated_keywords(cell: Any) -> list[str]:
-    """Like :func:`keywords`, and one text may hold several values with ``|`` between them.
+    """Like :func:`keywords`, and one text may hold several values with ``|`` or ``;`` between them.
 
-    >>> separated_keywords("red | blue")
-    ['red', 'blue']
+    >>> separated_keywords("red | blue"), separated_keywords("red; dark blue")
+    (['red', 'blue'], ['red', 'dark blue'])
     """
-    if isinstance(cell, str) and "|" in cell and not cell.lstrip().startswith("["):
-        return keywords(cell.split("|"))
+    if isinstance(cell, Several):
+        return keywords([value for part in cell for value in separated_keywords(part)])
+    if isinstance(cell, str) and ("|" in cell or ";" in cell) and not cell.lstrip().startswith("["):
+        return keywords(cell.split("|" if "|" in cell else ";"))
     return keywords(cell)
 
 
@@ -108,18 +135,19 @@ def number(cell: Any) -> float | None:
     return value
 
 
-def pictures(cell: Any, folder: Path) -> list[str]:
+def pictures(cell: Any, folder: Path | Folder) -> list[str]:
     """Distinct picture locations: a list, a JSON list, or text with ``|``, ``;``, ``,`` or line ends between them.
 
     URLs stay as they are, paths are taken from ``folder``. A comma separates only pictures: URLs may contain some.
     """
+    if isinstance(cell, Several):
+        return list(dict.fromkeys(location for part in cell for location in pictures(part, folder)))
     cell = _from_json(cell)
     if isinstance(cell, list):
         found = [text(item) for item in cell]
     else:
         found = list(_split_pictures("" if cell is None else str(cell)))
-    absolute = [name if _URL.match(name) else str((folder / name).absolute()) for name in found if name]
-    return list(dict.fromkeys(absolute))
+    return list(dict.fromkeys(name if _URL.match(name) else _beside(folder, name) for name in found if name))
 
 
 def link(cell: Any) -> str | None:
@@ -135,18 +163,6 @@ def optional(cell: Any) -> str | None:
     return text(cell) or None
 
 
-def each(cells: Mapping[str, Any], parse: Callable[[Any], Any]) -> Iterator[tuple[str, Any, str]]:
-    """(key, parsed value, reason why not) for every named cell; empty values are left out."""
-    for key, cell in cells.items():
-        try:
-            value = parse(cell)
-        except ValueError as error:
-            yield text(key), None, str(error)
-        else:
-            if value not in (None, "", []):
-                yield text(key), value, ""
-
-
 def _from_json(cell: Any) -> Any:
     if isinstance(cell, str) and cell.lstrip().startswith(("[", "{")):
         try:
@@ -154,14 +170,25 @@ def _from_json(cell: Any) -> Any:
         except (ValueError, RecursionError):
             if cell.lstrip().startswith("{"):
                 raise ValueError(f"{_short(cell)} is not valid JSON") from None
+            return _python_list(cell)
     return cell
 
 
+def _python_list(cell: str) -> Any:
+    """``['red', 'blue']``, as tables of Python write lists; anything else stays as it is."""
+    try:
+        return ast.literal_eval(cell.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return cell
+
+
 def _amount(words: str) -> float:
-    match = _AMOUNT.fullmatch(words)
+    match = _AMOUNT.fullmatch(unicodedata.normalize("NFKC", words))
     if match is None:
         raise ValueError(f"{_short(words)} is not a number")
     digits = re.sub(r"['’\s]", "", match[1])
+    if _INDIAN.fullmatch(digits):
+        return float(digits.replace(",", ""))
     grouped = _GROUPED.fullmatch(digits)
     if grouped and (digits.count(grouped[1]) > 1 or grouped[1] == "," or _CURRENCY.search(words)):
         return float(re.sub("[.,]", "", digits))
@@ -172,6 +199,11 @@ def _amount(words: str) -> float:
     if point in whole:
         raise ValueError(f"{_short(words)} is not a number")
     return float(f"{re.sub('[.,]', '', whole)}.{decimals}")
+
+
+def _beside(folder: Path | Folder, name: str) -> str:
+    location = folder / name
+    return str(location.absolute() if isinstance(location, Path) else location)
 
 
 def _split_pictures(words: str) -> Iterator[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +11,13 @@ import polars as pl
 
 Severity = Literal["reject", "warning"]
 
-_SCHEMA = {"severity": pl.String, "id": pl.String, "row": pl.Int64, "field": pl.String} | {
-    "reason": pl.String,
-    "remedy": pl.String,
-}
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that is left out (``reject``), or a part of one (``warning``). ``row`` counts the data rows from 1."""
+    """A row that is left out (``reject``), or a part of one (``warning``). ``row`` counts the data rows from 1.
+
+    ``file`` names the file where a catalog has several.
+    """
 
     severity: Severity
     id: str
@@ -28,6 +25,13 @@ class Problem:
     field: str
     reason: str
     remedy: str
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the problem is, for people."""
+        row = f"row {self.row}, {self.id or 'no id'}" if self.row else "the catalog"
+        return f"{self.file}, {row}" if self.file else row
 
 
 @dataclass
@@ -45,19 +49,24 @@ class Report:
     def summary(self, examples: int = 3) -> list[str]:
         """Lines for people: per severity, field and remedy how many there are, and the first few of them."""
         lines = []
-        groups = Counter((p.severity, p.field, p.remedy) for p in self.problems)
-        for (severity, name, remedy), count in sorted(groups.items(), key=lambda item: (item[0][0], -item[1])):
-            lines.append(f"{count} x {severity}, {name}: {remedy}")
-            group = [p for p in self.problems if (p.severity, p.field, p.remedy) == (severity, name, remedy)]
-            lines += [f"    row {p.row}, {p.id or 'no id'}: {p.reason}" for p in group[:examples]]
-            if count > examples:
-                lines.append(f"    and {count - examples} more")
+        groups: dict[tuple[Severity, str, str], list[Problem]] = {}
+        for problem in self.problems:
+            groups.setdefault((problem.severity, problem.field, problem.remedy), []).append(problem)
+        for (severity, name, remedy), group in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]))):
+            lines.append(f"{len(group)} x {severity}, {name}: {remedy}")
+            lines += [f"    {problem.place}: {problem.reason}" for problem in group[:examples]]
+            if len(group) > examples:
+                lines.append(f"    and {len(group) - examples} more")
         return lines
 
     def write(self, file: Path) -> None:
         """Write a table with the columns of :class:`Problem`, in the order of the rows; it replaces ``file``."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [asdict(problem) for problem in sorted(self.problems, key=lambda p: (p.row, p.severity))]
         temporary = file.with_name(f"{file.name}.tmp")
-        pl.DataFrame(rows, schema=_SCHEMA).write_parquet(temporary)
+        columns = {name: [getattr(problem, name) for problem in self.problems] for name in _SCHEMA}
+        table = pl.DataFrame(columns, schema=_SCHEMA).sort("file", "row", "severity", maintain_order=True)
+        table.write_parquet(temporary)
         temporary.replace(file)
+
+
+_SCHEMA = {name: pl.Int64 if name == "row" else pl.String for name in Problem.__dataclass_fields__}

@@ -11,8 +11,8 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
-from itertools import islice, pairwise
+from functools import cache, lru_cache
+from itertools import chain, islice, pairwise
 from statistics import fmean
 
 from app.schema import Product
@@ -27,17 +27,22 @@ MAX_QUERY_WORDS = 64
 SparseVector = dict[int, float]
 """Weights by word number, an unsigned 32-bit hash of the word."""
 
+_ASCII_WORDS = re.compile("[a-z0-9]+")
 _UNSPACED = re.compile("([\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)")
 """Runs of Han, Kana and Hangul, which are written without spaces, or with words too long to be matched whole."""
 
 
-def words(text: str) -> Iterator[str]:
+def words(text: str) -> Iterable[str]:
     """Words of a text in lower case: runs of letters, marks and digits; of Chinese, Japanese and Korean runs the
     characters and their neighbouring pairs.
 
     >>> list(words("Étagère, 2-türig")), list(words("扶手椅 IKEA"))
     (['étagère', '2', 'türig'], ['扶', '手', '椅', '扶手', '手椅', 'ikea'])
     """
+    return _ASCII_WORDS.findall(text.lower()) if text.isascii() else _words_of_any_script(text)
+
+
+def _words_of_any_script(text: str) -> Iterator[str]:
     spaced = "".join(map(_letter_or_space, unicodedata.normalize("NFKC", text).casefold()))
     for run in spaced.split():
         for place, part in enumerate(_UNSPACED.split(run)):
@@ -50,7 +55,7 @@ def words(text: str) -> Iterator[str]:
 
 def text_length(product: Product) -> int:
     """Words of title, category and attributes."""
-    return _counts(product.title).total() + _counts(*_common_texts(product)).total()
+    return sum(len(list(words(text))) for text in (product.title, *_common_texts(product)))
 
 
 def mean_length(products: Iterable[Product]) -> float:
@@ -72,13 +77,16 @@ def product_words(product: Product, mean_length: float) -> SparseVector:
     """
     if not mean_length:
         return {}
-    titles = Counter[str]()
-    for title in (product.title, *product.titles.values()):
-        titles |= _counts(title)
+    texts = _counts(product.title)
+    common = _counts(*_common_texts(product))
+    length = texts.total() + common.total()
+    for title in product.titles.values():
+        texts |= _counts(title)
+    texts.update(common)
     counts = Counter[int]()
-    for word, count in (titles + _counts(*_common_texts(product))).items():
+    for word, count in texts.items():
         counts[_number(word)] += count
-    damping = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * text_length(product) / mean_length)
+    damping = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / mean_length)
     return {number: count / (count + damping) for number, count in counts.items()}
 
 
@@ -92,9 +100,10 @@ def _common_texts(product: Product) -> list[str]:
 
 
 def _counts(*texts: str) -> Counter[str]:
-    return Counter(word for text in texts for word in words(text))
+    return Counter(chain.from_iterable(map(words, texts)))
 
 
+@lru_cache(100_000)
 def _number(word: str) -> int:
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 

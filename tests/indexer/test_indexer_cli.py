@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,7 +69,12 @@ def test_validate_shows_a_preview_and_touches_nothing(shop, indexer):
     code, output, _ = indexer("validate", shop.write())
     assert code == 0
     assert f"{shop.catalog}: 10 products with 9 usable pictures." in output
-    assert "chair-0: red chair 0\n    category: Furniture > Chairs\n    color: red\n    price: 10\n" in output
+    assert f"Columns of {shop.catalog}:\n    as named: id, title, category, attributes, price, images\n" in output
+    assert (
+        "chair-0: red chair 0\n    text: red chair 0 | Furniture > Chairs | color: red\n"
+        "    pictures: 8 x 8 (1 named)\n    not seen by the model: price 10\n"
+    ) in output
+    assert "    pictures: none (1 named)\n" in output
     assert "chair-1: [bold]�[31m${x}\n" in output
     assert "chair-5" not in output
     assert "1 x warning, images: the product is indexed without this picture; replace or remove it" in output
@@ -81,6 +87,38 @@ def test_validate_exits_with_3_for_rejects_and_fails_without_a_usable_product(sh
     for row in shop.rows:
         row["id"] = ""
     assert indexer("validate", shop.write())[0] == 1
+
+
+def test_validate_shows_which_column_was_taken_for_what(shop, indexer):
+    file = shop.folder / "export.csv"
+    file.write_text("SKU;Name;Farbe;Text;Preis;Lager\n1;Chair;red;Oak chair;1.299,00 €;9\n")
+    code, output, _ = indexer("validate", file, "--map", "title=Text")
+    assert code == 0
+    assert (
+        "    title: Text\n    id: SKU (a guess; --map changes it)\n"
+        "    attributes.color: Farbe (a guess; --map changes it)\n    price: Preis (a guess; --map changes it)\n"
+        "    as named: none\n    not used: Name, Lager\n"
+    ) in output
+    assert "1: Oak chair\n    text: Oak chair | color: red\n" in output
+    assert "    not seen by the model: price 1299\n" in output
+
+
+def test_rebuild_takes_a_mapping_and_an_archive(shop, indexer):
+    mapping, archive = shop.folder / "columns.toml", shop.folder / "shop.zip"
+    mapping.write_text('title = "text"\n')
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("a.csv", "id,text\n1,Chair\n")
+        packed.writestr("b.csv", "id,text\n2,Desk\n,Lamp\n")
+    code, output, _ = indexer("rebuild", archive, "--map", mapping)
+    assert code == 3
+    assert "2 products, 2 newly embedded" in output
+    assert f"    zip://b.csv::{archive}, row 2, no id: the id is missing" in output
+    assert shop.product("2").title == "Desk"
+
+
+def test_a_mapping_that_makes_no_sense_is_one_line_on_stderr(shop, indexer, monkeypatch, capsys):
+    assert run_main(monkeypatch, "validate", shop.write(), "--map", "colour=red") == 1
+    assert capsys.readouterr().err.startswith("Error: colour=red: there is no field 'colour'; use one of id, title")
 
 
 def test_status_without_an_index_says_how_to_make_one(indexer):

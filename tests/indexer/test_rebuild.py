@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from qdrant_client import QdrantClient
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, ModelError
 from app.schema import Filters, Query
 from app.store.server import ServerStore
+from indexer import rebuild as rebuild_module
 from indexer.rebuild import only_one_writer, rebuild
 
 DEMO = Path(__file__).parents[2] / "demo" / "catalog.parquet"
+
+
+def test_the_examples_in_the_documentation_hold():
+    assert doctest.testmod(rebuild_module).failed == 0
 
 
 def vector_files(shop):
@@ -31,7 +37,7 @@ def test_a_catalog_becomes_a_published_index_that_finds_its_products(shop):
     assert (manifest.products, manifest.rejected, manifest.warnings) == (10, 0, 0)
     assert (manifest.attribute_keys, manifest.number_keys) == (["color"], ["price"])
     assert (manifest.model, manifest.fingerprint, manifest.dimensions) == ("colour words", "colour-words-1", 64)
-    assert set(manifest.timings) == {"read", "embed", "load"}
+    assert set(manifest.timings) == {"read", "embed", "compare", "load"}
 
 
 def test_a_second_rebuild_without_changes_neither_loads_the_model_nor_makes_a_build(shop):
@@ -186,7 +192,7 @@ def test_a_catalog_of_rejects_leaves_the_published_build_alone(shop):
 
 def test_an_unreadable_catalog_leaves_the_published_build_alone(shop, tmp_path):
     first = shop.rebuild()
-    shop.rows = [{"sku": "1"}]
+    shop.rows = [{"number": "1"}]
     with pytest.raises(CatalogError, match="no column 'id'"):
         shop.rebuild()
     assert shop.store.published() == first.build

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from typing import Any
 import polars as pl
 
 from app.catalog.problems import Problem, Report
-from app.catalog.products import is_used, stream_catalog
-from app.catalog.tables import read_rows
+from app.catalog.products import stream_catalog
 from app.schema import Product
-from trainer.data.columns import PEEK_ROWS
 from trainer.data.corpus import CorpusWriter
 from trainer.data.record import SPLITS, Item, Picture, Record
 from trainer.data.shop_log import EVENTS, PARTS, clean_log
@@ -40,8 +38,10 @@ def write_shop(
 
     Raises CatalogError if one of the files cannot be read or has no usable row.
     """
-    writer.add_catalog(item_of(row.product) for row in stream_catalog(catalog, report))
-    report.add(_unused_columns(catalog))
+    unused: set[str] = set()
+    rows = stream_catalog(catalog, report, tell=lambda file, columns: unused.update(columns.unused))
+    writer.add_catalog(item_of(row.product) for row in rows)
+    report.add(_unused_columns(unused))
     with tempfile.TemporaryDirectory(dir=writer.folder) as folder:
         clean = Path(folder) / "log.parquet"
         clean_log(log, clean, writer.knows, report, events)
@@ -61,12 +61,10 @@ def item_of(product: Product) -> Item:
     )
 
 
-def _unused_columns(catalog: Path) -> list[Problem]:
+def _unused_columns(unused: set[str]) -> list[Problem]:
     """A warning that names the columns, since products without pictures may just have them under another name."""
-    first = islice(read_rows(catalog), PEEK_ROWS)
-    unused = sorted({name for row in first if isinstance(row, dict) for name in row if not is_used(name)})
     remedy = "rename those that products need: id, title, images, category, group_id, attributes.<name>"
-    reason = f"not used: {', '.join(unused)}"
+    reason = f"not used: {', '.join(sorted(unused))}"
     return [Problem("warning", "", 0, "columns", reason, remedy)] if unused else []
 
 

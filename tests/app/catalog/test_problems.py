@@ -24,12 +24,12 @@ def test_the_file_holds_every_problem_in_the_order_of_the_rows(tmp_path):
     file = tmp_path / "reports" / "build.parquet"
     Report([problem(row=7), problem(row=2)]).write(file)
     assert pl.read_parquet(file).rows() == [
-        ("reject", "p2", 2, "id", "the id is missing", "give every product an id"),
-        ("reject", "p7", 7, "id", "the id is missing", "give every product an id"),
+        ("reject", "p2", 2, "id", "the id is missing", "give every product an id", ""),
+        ("reject", "p7", 7, "id", "the id is missing", "give every product an id", ""),
     ]
 
 
 def test_a_run_without_problems_writes_an_empty_table_with_the_same_columns(tmp_path):
     Report().write(tmp_path / "empty.parquet")
     table = pl.read_parquet(tmp_path / "empty.parquet")
-    assert (table.height, table.columns) == (0, ["severity", "id", "row", "field", "reason", "remedy"])
+    assert (table.height, table.columns) == (0, ["severity", "id", "row", "field", "reason", "remedy", "file"])

@@ -15,13 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
-from app import images
+from app import archives, images, picture_files
+from app.disk_cache import DiskCache
 from app.errors import BadInputError
+from app.picture_files import is_local
 from app.settings import Settings
-from trainer.data import archives, pictures
 from trainer.data.ahead import run_ahead
-from trainer.data.disk_cache import DiskCache
-from trainer.data.pictures import PictureStore, is_local, original_box, shown_box
+from trainer.data.pictures import PictureStore, original_box, shown_box
 from trainer.data.views import View
 
 FORK = multiprocessing.get_context("fork")
@@ -86,7 +86,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(pictures, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(picture_files, "WAITS", (0.0, 0.0, 0.0))
     server = Server()
     yield server
     server.close()
@@ -168,7 +168,7 @@ def test_a_server_that_stays_busy_is_given_up_for_the_run(store, server):
     for _ in range(2):
         with pytest.raises(BadInputError, match="503"):
             store.read(f"{server.url}/always-busy")
-    assert server.asked["/always-busy"] == 1 + len(pictures.WAITS)
+    assert server.asked["/always-busy"] == 1 + len(picture_files.WAITS)
 
 
 def test_a_server_that_hangs_is_given_up(store, server, quick_timeouts):
@@ -176,7 +176,7 @@ def test_a_server_that_hangs_is_given_up(store, server, quick_timeouts):
     with pytest.raises(BadInputError, match="/hangs"):
         store.read(f"{server.url}/hangs")
     assert time.monotonic() - start < 5
-    assert server.asked["/hangs"] == 1 + len(pictures.WAITS)
+    assert server.asked["/hangs"] == 1 + len(picture_files.WAITS)
 
 
 def test_a_server_that_nobody_runs_names_the_location(store, server):
@@ -232,7 +232,7 @@ def test_only_the_archives_used_last_stay_open(store, tmp_path, monkeypatch):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as packed:
             packed.writestr("a.png", png())
         store.read(f"zip://a.png::{tmp_path}/{name}.zip")
-    held = store._archives[os.getpid()]._open
+    held = store._files._archives[os.getpid()]._open
     assert [archive[-5:] for _, archive in held] == ["c.zip", "d.zip"]
 
 

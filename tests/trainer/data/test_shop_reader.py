@@ -252,10 +252,10 @@ def test_of_several_products_with_one_id_the_last_counts(tmp_path):
 def test_columns_of_the_catalog_that_are_not_used_are_named_in_a_warning(tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
-    pl.DataFrame([{"id": "1", "title": "Chair", "image": "1.jpg", "colour": "red"}]).write_csv(folder / "catalog.csv")
+    pl.DataFrame([{"id": "1", "title": "Chair", "file": "1.jpg", "stock": "9"}]).write_csv(folder / "catalog.csv")
     pl.DataFrame([row("chair", "1")]).write_csv(folder / "log.csv")
     report = read_problems(open_corpus(folder, cache=tmp_path / "cache"))
     assert [(problem.severity, problem.reason) for problem in report.problems] == [
-        ("warning", "not used: colour, image")
+        ("warning", "not used: file, stock")
     ]
     assert "images" in report.problems[0].remedy

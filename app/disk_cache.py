@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -28,9 +29,12 @@ class DiskCache:
         self.folder, self.limit = folder, limit
         self._unchecked = limit
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, max_age: float | None = None) -> bytes | None:
+        """What was put under a name, None if there is nothing, or only something older than ``max_age`` seconds."""
+        path = self._path(name)
         try:
-            return self._path(name).read_bytes()
+            is_fresh = max_age is None or time.time() - path.stat().st_mtime <= max_age
+            return path.read_bytes() if is_fresh else None
         except OSError:
             return None
 
