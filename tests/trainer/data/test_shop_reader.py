@@ -255,7 +255,5 @@ def test_columns_of_the_catalog_that_are_not_used_are_named_in_a_warning(tmp_pat
     pl.DataFrame([{"id": "1", "title": "Chair", "file": "1.jpg", "stock": "9"}]).write_csv(folder / "catalog.csv")
     pl.DataFrame([row("chair", "1")]).write_csv(folder / "log.csv")
     report = read_problems(open_corpus(folder, cache=tmp_path / "cache"))
-    assert [(problem.severity, problem.reason) for problem in report.problems] == [
-        ("warning", "not used: file, stock")
-    ]
+    assert [(problem.severity, problem.reason) for problem in report.problems] == [("warning", "not used: file, stock")]
     assert "images" in report.problems[0].remedy
