@@ -101,7 +101,7 @@ def is_local(location: str) -> bool:
     >>> is_local("/data/a.jpg"), is_local("zip://a.jpg::/data/b.zip"), is_local("tar://a.jpg::s3://bucket/b.tar")
     (True, True, False)
     """
-    return split_protocol(location.rsplit("::", 1)[-1])[0] in _LOCAL
+    return split_protocol(location.rsplit("::", 1)[-1].lower())[0] in _LOCAL
 
 
 def may_work_later(error: BaseException | None) -> bool:

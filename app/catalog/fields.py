@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.picture_files import is_local
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 _AMOUNT = re.compile(
@@ -139,6 +141,7 @@ def pictures(cell: Any, folder: Path | Folder) -> list[str]:
     """Distinct picture locations: a list, a JSON list, or text with ``|``, ``;``, ``,`` or line ends between them.
 
     URLs stay as they are, paths are taken from ``folder``. A comma separates only pictures: URLs may contain some.
+    Raises ValueError where a catalog from elsewhere names a file of this machine.
     """
     if isinstance(cell, Several):
         return list(dict.fromkeys(location for part in cell for location in pictures(part, folder)))
@@ -147,7 +150,9 @@ def pictures(cell: Any, folder: Path | Folder) -> list[str]:
         found = [text(item) for item in cell]
     else:
         found = list(_split_pictures("" if cell is None else str(cell)))
-    return list(dict.fromkeys(name if _URL.match(name) else _beside(folder, name) for name in found if name))
+    return list(
+        dict.fromkeys(_named(name, folder) if _URL.match(name) else _beside(folder, name) for name in found if name)
+    )
 
 
 def link(cell: Any) -> str | None:
@@ -199,6 +204,12 @@ def _amount(words: str) -> float:
     if point in whole:
         raise ValueError(f"{_short(words)} is not a number")
     return float(f"{re.sub('[.,]', '', whole)}.{decimals}")
+
+
+def _named(url: str, folder: Path | Folder) -> str:
+    if is_local(url) and not is_local(str(folder / "picture")):
+        raise ValueError(f"{_short(url)} is a file of this machine, which a catalog from elsewhere cannot name")
+    return url
 
 
 def _beside(folder: Path | Folder, name: str) -> str:

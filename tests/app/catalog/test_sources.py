@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from app.catalog import sources
+from app.catalog.fields import pictures
 from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
 from app.catalog.sources import catalog_files
@@ -128,6 +129,14 @@ def test_a_feed_never_leads_to_files_of_this_machine(web):
     with catalog_files(f"{web}/shop/one.csv") as (file,):
         assert file.folder / "/etc/passwd" == f"{web}/etc/passwd"
         assert file.folder / "../a.jpg" == f"{web}/a.jpg"
+        for url in ("file:///etc/passwd", "zip://a.jpg::/data/b.zip", "LOCAL:///etc/passwd"):
+            with pytest.raises(ValueError, match="catalog from elsewhere cannot name"):
+                pictures(url, file.folder)
+
+
+def test_a_feed_of_this_machine_may_name_its_files_by_url(archive):
+    with catalog_files(archive) as (file, *_):
+        assert pictures("file:///data/a.jpg", file.folder) == ["file:///data/a.jpg"]
 
 
 def test_copies_are_removed_when_the_catalog_has_been_read(archive):
