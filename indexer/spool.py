@@ -23,8 +23,9 @@ class Spool:
         self._stream = tempfile.TemporaryFile(dir=folder, prefix="products-", suffix=".tmp")  # noqa: SIM115
         self._ends = array("q", [0])
         self._numbers = array("q")
-        self._pictures, self._letters, self._files = array("h"), array("i"), array("h")
-        self._names: dict[str, int] = {}
+        self._pictures, self._letters, self._files = array("h"), array("i"), array("i")
+        self._places: dict[str, int] = {}
+        self._names: list[str] = []
 
     def append(self, row: CatalogRow) -> None:
         written = self._stream.write(row.product.model_dump_json(exclude_defaults=True).encode())
@@ -32,7 +33,10 @@ class Spool:
         self._numbers.append(row.number)
         self._pictures.append(min(len(row.product.images), 1000))
         self._letters.append(len(row.product.title))
-        self._files.append(self._names.setdefault(row.file, len(self._names)))
+        if row.file not in self._places:
+            self._places[row.file] = len(self._names)
+            self._names.append(row.file)
+        self._files.append(self._places[row.file])
 
     def close_for_writing(self) -> None:
         """Call this between the last :meth:`append` and the first read."""
@@ -44,7 +48,7 @@ class Spool:
     def __getitem__(self, place: int) -> CatalogRow:
         start, end = self._ends[place], self._ends[place + 1]
         product = Product.model_validate_json(os.pread(self._stream.fileno(), end - start, start))
-        return CatalogRow(self._numbers[place], product, list(self._names)[self._files[place]])
+        return CatalogRow(self._numbers[place], product, self._names[self._files[place]])
 
     def largest_first(self) -> Iterator[int]:
         """Places of the rows, those with the most pictures and the longest titles first, else in their order."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from app.moon.load import moon_model
+from app.moon.skip import PicturePath
 from app.moon.tower import EfficientNetLiteModel
 from app.moon.transformer import MoonTransformer
 from trainer.data.corpus import Corpus
@@ -84,10 +85,10 @@ class Starter:
 
     def fit_tower(self, shop: Workshop, stage: Stage) -> None:
         """Tune the tower's upper stages on photos; a resumed run reads them. What was kept of the old tower is left."""
-        path, file = self._module.model.moon_skip.pictures, shop.folder / stage.name / FINAL
+        path, file = self._untaught_pictures(), shop.folder / stage.name / FINAL
         upper, source = self._tower.upper_parts(), shop.source.of_pictures()
-        if path is None or not gate_is_closed(self._module):
-            logger.info("the tower is not tuned: the skip path takes no statistics, or the LLM's gate is open already")
+        if path is None:
+            logger.info("the tower is not tuned: no skip path takes its statistics, or the LLM's gate is open already")
             return
         if not file.exists():
             tuned = TunedTower(self._tower, LowerMaps(self._tower, self._read, self._cache))
@@ -127,8 +128,8 @@ class Starter:
 
     def fit_looks(self, shop: Workshop, stage: Stage) -> None:
         """Train how pictures look in the skip path, if it has that; a resumed run reads it."""
-        path, file = self._module.model.moon_skip.pictures, shop.folder / stage.name / FINAL
-        if path is None or not gate_is_closed(self._module):
+        path, file = self._untaught_pictures(), shop.folder / stage.name / FINAL
+        if path is None:
             logger.info("no looks are trained: the skip path takes no statistics, or the LLM's gate is open already")
             return
         if file.exists():
@@ -147,6 +148,10 @@ class Starter:
             labels = labels_of([source.corpus.item(row) for row in gallery.owners], self._embed)
         fit_meaning(path, gallery.statistics, labels, source.seed)
         save_safely(path.state_dict(), file)
+
+    def _untaught_pictures(self) -> PicturePath | None:
+        """The skip path's part for pictures, if there is one and the LLM does not count yet."""
+        return self._module.model.moon_skip.pictures if gate_is_closed(self._module) else None
 
     @torch.no_grad()
     def _embed(self, texts: Sequence[str]) -> Tensor:

@@ -2,7 +2,8 @@
 
 ImageNet taught the tower what things are, not which of a thousand lamps this is, nor to look past the room around it.
 Photos are to find the pictures of their products; all below the upper stages stays as it is, so that its maps are
-computed once per view. Development recall of photos rises by some four points (docs/experiments.md).
+computed once per view. On folds held out of the training designs, photo recall rose by four points
+(docs/experiments.md).
 """
 
 from __future__ import annotations

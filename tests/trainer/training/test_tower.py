@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from trainer.training.batches import BrokenPictures
 from trainer.training.features import LowerMaps, _pixels
 from trainer.training.looks import Gallery, Photos
 from trainer.training.presets import Stage
+from trainer.training.starter import Starter
 from trainer.training.tower import TunedTower, fit_tower
 from trainer.training.triplets import Recipe, TripletSource
 from trainer.training.warmup import align_pictures
@@ -76,3 +79,18 @@ def test_photos_find_their_products_better_and_only_the_upper_stages_change(towe
     assert all(name.startswith(tuple(upper)) for name in changed)
     assert not torch.equal(gallery.statistics, seen)
     assert not any(parameter.requires_grad for parameter in tower.upper_parts().parameters())
+
+
+def test_a_model_without_a_skip_path_is_left_as_it_is(checkpoint, source, read, tmp_path):
+    module = load_module(str(checkpoint), torch.float32)
+    module.moon = replace(module.moon, skip=False, picture_dims=0)
+    del module.model.moon_skip
+    before = copy.deepcopy(module.model.vision_tower.state_dict())
+    starter = Starter(module, read, tmp_path)
+    shop = SimpleNamespace(source=source, folder=tmp_path)
+    starter.fit_tower(shop, Stage("tower", 1, 2, 1e-3))
+    starter.fit_looks(shop, Stage("looks", 1, 2, 1e-3))
+    starter.give_back()
+    after = module.model.vision_tower.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert not list(tmp_path.rglob("*.safetensors"))
