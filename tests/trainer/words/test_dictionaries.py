@@ -85,7 +85,9 @@ def test_placeholders_and_long_texts_are_no_words(text):
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(b"chaise")[:-4], gzip.compress(bytes(2048)), b"\x1f\x8b"]
+    "content",
+    [b"no gzip", gzip.compress(b"chaise")[:-4], gzip.compress(bytes(2048)), b"\x1f\x8b"],
+    ids=["no gzip", "cut off", "boundless", "header only"],
 )
 def test_a_damaged_or_boundless_dictionary_is_refused_with_its_download(tmp_path, monkeypatch, content):
     monkeypatch.setattr(dictionaries, "MAX_BYTES", 1024)
