@@ -4,9 +4,11 @@
 
 Trains the starter from START (as `trainer starter` makes it) as usual and without each part, evaluates every run on the
 home-goods set, and prints two markdown tables: mean and 95 % t interval over seeds, and the difference to the full
-training, paired by seed. Steps that are not given are the preset's. Every run keeps its folder OUT/VARIANT-SEED with
-its evaluation.json; started again, finished work is not repeated and a run that was interrupted goes on. All variants
-have their turn with one seed before the next. `--table` prints what is there and trains nothing.
+training, paired by seed. Steps that are not given are the preset's. First stages that a variant has in common with the
+full training are trained once per seed. The last state of a stage counts, not the best, whose choice would add noise.
+Every run keeps its folder OUT/VARIANT-SEED with its evaluation.json; started again, finished work is not repeated and a
+run that was interrupted goes on. All variants have their turn with one seed before the next. `--table` prints what is
+there and trains nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ logger = logging.getLogger(__name__)
 FULL = "full"
 VARIANTS = (FULL, *PARTS)
 EVALUATION = "evaluation.json"
+STAGES = ("tower_steps", "box_steps", "looks_steps", "skip_steps", "steps")
+IN_COMMON = {FULL: (3, 4), "guided-experts": (3, 4), "extended-negatives": (3,)}
+"""After how many stages a variant is still what another one is, too; there a shared checkpoint stands."""
+AT_THE_END = 1_000_000
+"""Steps between two validations; every stage ends with one."""
 Values = Mapping[str, float]
 """Measured values of one run by the name of the measure."""
 
@@ -52,7 +59,15 @@ class Run:
     def train(self, data: Path, start: Path, steps: Mapping[str, int | None]) -> None:
         """Raises BadInputError if the run was trained with other settings."""
         without = () if self.variant == FULL else (self.variant,)
-        config = FitConfig(model=str(start), seed=self.seed, without=without, **steps)
+        done = 0
+        for stages in IN_COMMON.get(self.variant, ()):
+            shared = Run("common", self.seed, self.folder.parent / f"common-{stages}-{self.seed}")
+            shared._fit(data, start, _only(steps, STAGES[done:stages]), ())
+            start, done = shared.folder, stages
+        self._fit(data, start, _only(steps, STAGES[done:]), without)
+
+    def _fit(self, data: Path, start: Path, steps: Mapping[str, int | None], without: tuple[str, ...]) -> None:
+        config = FitConfig(model=str(start), seed=self.seed, without=without, validate_every=AT_THE_END, **steps)
         if not self.is_trained:
             fit(data, self.folder, config)
         elif json.loads((self.folder / RECORD).read_text())["config"] != json.loads(json.dumps(asdict(config))):
@@ -83,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     turns = [Run(name, seed, given.out / f"{name}-{seed}") for seed in given.seeds for name in given.variants]
     if not given.table:
-        steps = {
-            name: getattr(given, name) for name in ("tower_steps", "box_steps", "looks_steps", "skip_steps", "steps")
-        }
+        steps = {name: getattr(given, name) for name in STAGES}
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)
@@ -96,6 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if values := run.values():
             found[run.variant][run.seed] = values
     print("\n".join(report(found)))
+
+
+def _only(steps: Mapping[str, int | None], chosen: Sequence[str]) -> dict[str, int | None]:
+    """Steps of some stages, and none of the others."""
+    return {name: wish if name in chosen else 0 for name, wish in steps.items()}
 
 
 def report(found: Mapping[str, Mapping[int, Values]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,10 @@ def main() -> None:
     home, settings = HomeSet(ROOT / "demo"), Settings()
     products = [product for product in home.products if product.split != "test"]
     encoder = load_encoder(settings)
-    queries = sorted(set(_queries(home, products, parser.parse_args().split)), key=lambda query: query[:2])
+    queries = sorted(set(text_queries(home, products, parser.parse_args().split)), key=lambda query: query[:2])
     print(f"{settings.model}: {len(queries)} queries, {len(products)} products")
     vectors = np.concatenate(
-        [_embed(encoder, products[start : start + 8], settings) for start in range(0, len(products), 8)]
+        [embed_products(encoder, products[start : start + 8], settings) for start in range(0, len(products), 8)]
     )
     asked = np.concatenate([encoder.embed_queries([Query(text)])[0] for _, text, _ in queries])
     similarity, share = _both(products, vectors, [text for _, text, _ in queries], asked)
@@ -119,7 +119,7 @@ def _by_type(types: NDArray[np.str_], scores: Scores, relevant: list[Collection[
     return {kind: float(values[types == kind].mean()) for kind in types}
 
 
-def _queries(home: HomeSet, products: list[HomeProduct], split: str) -> Iterator[tuple[str, str, frozenset[int]]]:
+def text_queries(home: HomeSet, products: list[HomeProduct], split: str) -> Iterator[tuple[str, str, frozenset[int]]]:
     """(type, text, rows of the right products): names, words for a kind, and both with a colour or a material."""
     right: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for row, item in enumerate(products):
@@ -155,7 +155,7 @@ def _meanings(item: HomeProduct) -> Iterator[tuple[str, ...]]:
         yield "material", material
 
 
-def _embed(encoder: Embedder, products: list[HomeProduct], settings: Settings) -> Vectors:
+def embed_products(encoder: Embedder, products: Sequence[HomeProduct], settings: Settings) -> Vectors:
     limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
     images = [[read_image(str(ROOT / "demo" / path), **limits)[1] for path in p.product.images] for p in products]
     return encoder.embed_products([p.product for p in products], images)

@@ -16,19 +16,25 @@ from trainer.evaluation.targets import t_interval
 from trainer.training.config import FitConfig
 
 GAIN = {(): 0.5, ("core-crop",): 0.25}
+STEPS = ("tower_steps", "box_steps", "looks_steps", "skip_steps", "steps")
 
 
 class Bench:
     """Stands for training and evaluation, and writes down what was asked of them."""
 
     def __init__(self) -> None:
-        self.trained: list[tuple[tuple[str, ...], int]] = []
+        self.trained: list[str] = []
+        self.starts: dict[str, str] = {}
+        self.steps: dict[str, list[int | None]] = {}
         self.detectors: list[str] = []
 
     def fit(self, data: Path, folder: Path, config: FitConfig) -> None:
-        self.trained.append((config.without, config.seed))
+        self.trained.append(folder.name)
+        self.starts[folder.name] = Path(config.model).name
+        self.steps[folder.name] = [getattr(config, name) for name in STEPS]
         folder.mkdir(parents=True)
-        record = {"config": asdict(config), "dev": {"image_r1": GAIN[config.without] + 0.1 * config.seed}}
+        gain = GAIN.get(config.without, 0.0) + 0.1 * config.seed
+        record = {"config": asdict(config), "dev": {"image_r1": gain}}
         (folder / "training.json").write_text(json.dumps(record))
 
     def evaluate(self, settings, data: Path, memory) -> SimpleNamespace:
@@ -59,7 +65,12 @@ def run(tmp_path, capsys) -> Callable[..., str]:
 
 def test_all_variants_have_their_turn_with_one_seed_before_the_next(bench, run):
     run("--seeds", "0", "1")
-    assert bench.trained == [((), 0), (("core-crop",), 0), ((), 1), (("core-crop",), 1)]
+    assert [name for name in bench.trained if "common" not in name] == [
+        "full-0",
+        "core-crop-0",
+        "full-1",
+        "core-crop-1",
+    ]
     assert bench.detectors == ["auto", "none"] * 2
 
 
@@ -67,9 +78,26 @@ def test_finished_work_is_not_repeated(bench, run, tmp_path):
     first = run("--seeds", "0")
     (tmp_path / "full-0" / "evaluation.json").unlink()
     assert run("--seeds", "0") == first
-    assert (len(bench.trained), len(bench.detectors)) == (2, 3)
+    assert (len(bench.trained), len(bench.detectors)) == (4, 3)
     run("--seeds", "0", "1")
-    assert bench.trained[2:] == [((), 1), (("core-crop",), 1)]
+    assert bench.trained[4:] == ["common-3-1", "common-4-1", "full-1", "core-crop-1"]
+
+
+def test_first_stages_that_variants_share_are_trained_once(bench, run):
+    run("--seeds", "0", "--skip-steps", "5", "--variants", "full", "core-crop", "guided-experts", "extended-negatives")
+    assert bench.starts == {
+        "common-3-0": "start",
+        "common-4-0": "common-3-0",
+        "full-0": "common-4-0",
+        "core-crop-0": "start",
+        "guided-experts-0": "common-4-0",
+        "extended-negatives-0": "common-3-0",
+    }
+    assert bench.steps["common-3-0"] == [None, None, None, 0, 0]
+    assert bench.steps["common-4-0"] == [0, 0, 0, 5, 0]
+    assert bench.steps["full-0"] == [0, 0, 0, 0, None]
+    assert bench.steps["extended-negatives-0"] == [0, 0, 0, 5, None]
+    assert bench.steps["core-crop-0"] == [None, None, None, 5, None]
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(bench, run):
@@ -90,7 +118,7 @@ def test_tables_show_means_with_intervals_and_differences_of_pairs(bench, run):
 def test_the_table_alone_prints_what_is_there_and_trains_nothing(bench, run):
     run("--seeds", "0")
     lines = run("--seeds", "0", "1", "--table").splitlines()
-    assert len(bench.trained) == 2
+    assert len(bench.trained) == 4
     assert "| photo R@1 | 1.000 | 0.500 |" in lines
     assert "| photo R@1 | -0.500 |" in lines
 
