@@ -98,7 +98,9 @@ WAYS: dict[str, Callable[[Scores, Scores], Scores]] = {
     "+ 0.2 best": _relative(0.2),
     "+ 0.5 best": _relative(0.5),
     "+ share": lambda similarity, share: similarity + share,
-    "+ 2 shares": lambda similarity, share: similarity + 2 * share,
+    "share": lambda similarity, share: 1 - (1 - similarity) * (1 - share),
+    "share^2": lambda similarity, share: 1 - (1 - similarity) * (1 - share**2),
+    "share^3": lambda similarity, share: 1 - (1 - similarity) * (1 - share**3),
     "chosen": np.vectorize(fused),
 }
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from app.errors import ModelError
 
-TEMPLATE_VERSION = 1
-"""Raised whenever the way products and queries are written into the prompt changes; part of the fingerprint."""
+TEMPLATE_VERSION = 2
+"""Raised whenever vectors of the same weights change, by the prompt or by what is made of the output; part of the
+fingerprint."""
 
 
 @dataclass(frozen=True)

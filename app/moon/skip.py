@@ -14,6 +14,8 @@ MEANING = 0.35
 """Share of a picture's vector in the LLM's dimensions; chosen on development queries, like LABELLED_PICTURES."""
 LABELLED_PICTURES = 1.8
 """Logarithm of what pictures count at first beside a category or attributes."""
+TOGETHER = math.sqrt(0.5)
+"""Share of a vector of words and pictures in the LLM's dimensions: as much as its looks have."""
 DIRECTIONS = 32
 """Directions of looks along which words change a picture."""
 
@@ -110,10 +112,15 @@ class SegmentWeights(nn.Module):
     Each segment's mean is brought to unit length before the weights join them, so that a product's title answers a
     query beside pictures as well as without: no part drowns another by the length of its vectors. The weights depend on
     which segments are there: pictures count more in a full product than beside the few words of a query.
+
+    Where pictures have ``looks``, so many dimensions of their own, words and pictures share the length of their vector
+    evenly between meaning and looks. Without that, products whose segments say the same come nearer to every word than
+    those whose segments complement each other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looks: int = 0) -> None:
         super().__init__()
+        self.looks = looks
         labelled = torch.arange(2**SEGMENTS) >= 2 ** (TITLE + 1)
         weights = torch.tensor([[1.0, 1.0, 0.5, 0.3]]).repeat(len(labelled), 1)
         weights[labelled, VISUAL] = LABELLED_PICTURES
@@ -122,14 +129,28 @@ class SegmentWeights(nn.Module):
     def forward(self, tokens: Tensor, parts: Tensor) -> Tensor:
         """Vectors (batch, tokens, width) and :meth:`Markers.parts` (batch, tokens, 4) to vectors of the same shape.
 
-        The mean of a row's content tokens is the weighted sum of its segments' unit vectors; a row without content
-        stays as it is.
+        The mean of a row's content tokens is the weighted sum of its segments' unit vectors, with ``looks`` shared as
+        described; a row without content stays as it is.
         """
         present = parts.to(tokens.dtype)
         counts = present.sum(dim=1)
         means = torch.einsum("btp,btw->bpw", present, tokens) / counts.clamp(min=1).unsqueeze(-1)
         found = ((counts > 0) * 2 ** torch.arange(SEGMENTS, device=parts.device)).sum(dim=1)
-        share = self.log_weights.exp()[found] / (counts.clamp(min=1) * means.norm(dim=-1).clamp(min=1e-6))
+        share = self.log_weights.exp()[found] / means.norm(dim=-1).clamp(min=1e-6)
         content = parts.any(dim=-1).sum(dim=1)
-        weights = torch.einsum("btp,bp->bt", present, share) * content.unsqueeze(-1)
-        return tokens * torch.where(content.unsqueeze(-1) > 0, weights, 1.0).unsqueeze(-1)
+        weights = torch.einsum("btp,bp->bt", present, share / counts.clamp(min=1)) * content.unsqueeze(-1)
+        tokens = tokens * torch.where(content.unsqueeze(-1) > 0, weights, 1.0).unsqueeze(-1)
+        return tokens * self._shares(torch.einsum("bp,bpw->bw", share, means), counts).unsqueeze(1)
+
+    def _shares(self, pooled: Tensor, counts: Tensor) -> Tensor:
+        """Factors (batch, 1 or width) that share the length of pooled vectors (batch, width) of words and pictures."""
+        if not self.looks:
+            return torch.ones_like(pooled[:, :1])
+        together = (counts[:, VISUAL, None] > 0) & (counts[:, TITLE:].sum(dim=1, keepdim=True) > 0)
+        parts = pooled[:, : -self.looks], pooled[:, -self.looks :]
+        wanted = TOGETHER, math.sqrt(1 - TOGETHER**2)
+        factors = [
+            torch.where(together, share / part.norm(dim=1, keepdim=True).clamp(min=1e-6), 1.0).expand_as(part)
+            for share, part in zip(wanted, parts, strict=True)
+        ]
+        return torch.cat(factors, dim=1)

@@ -28,7 +28,7 @@ def add_moon_parts(model: Any, config: MoonConfig) -> None:
         skip = Skip(width, statistics, config.picture_dims, config.picture_dropout)
         model.moon_skip = skip.to(device=weight.device, dtype=weight.dtype)
     if config.pooling == "segments":
-        model.moon_segment_weights = SegmentWeights().to(device=weight.device, dtype=weight.dtype)
+        model.moon_segment_weights = SegmentWeights(config.picture_dims).to(device=weight.device, dtype=weight.dtype)
     if config.box_head:
         if not hasattr(getattr(model, "vision_tower", None), "features"):
             raise ModelError("box_head=True needs a vision tower with a feature map; choose another detector.")

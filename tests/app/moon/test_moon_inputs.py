@@ -88,6 +88,19 @@ def test_segment_pooling_sums_unit_vectors_of_segments_however_long_they_are():
     torch.testing.assert_close(pooled, expected)
 
 
+def test_segment_pooling_shares_the_length_between_meaning_and_looks_where_words_and_pictures_meet():
+    tokens, parts = torch.randn(3, 4, 5), torch.zeros(3, 4, 4, dtype=torch.bool)
+    tokens[:, 2:, -2:] = 0
+    parts[0, :2, 0] = parts[0, 2, 1] = parts[0, 3, 2] = parts[1, :2, 0] = parts[2, 2, 1] = True
+    content = parts.any(-1, keepdim=True)
+    plain, shared = ((SegmentWeights(looks)(tokens, parts) * content).sum(1) for looks in (0, 2))
+    unit = torch.nn.functional.normalize(shared[0], dim=0)
+    torch.testing.assert_close(unit[:-2].norm(), unit[-2:].norm())
+    for block in (slice(-2), slice(-2, None)):
+        torch.testing.assert_close(torch.cosine_similarity(plain[0, block], shared[0, block], dim=0), torch.tensor(1.0))
+    torch.testing.assert_close(shared[1:], plain[1:])
+
+
 def test_segment_pooling_leaves_a_row_without_content_as_it_is():
     tokens = torch.randn(1, 3, 5)
     assert torch.equal(SegmentWeights()(tokens, torch.zeros(1, 3, 4, dtype=torch.bool)), tokens)
