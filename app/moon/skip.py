@@ -14,8 +14,8 @@ MEANING = 0.35
 """Share of a picture's vector in the LLM's dimensions; chosen on development queries, like all numbers here."""
 LABELLED_PICTURES = 1.8
 """Logarithm of what pictures count at first beside a category or attributes."""
-WITH_WORDS, LABELLED = 0.7, 0.6
-"""Shares in the LLM's dimensions of vectors of pictures with words beside them: a title alone, or also labels."""
+TOGETHER = math.sqrt(0.5)
+"""Share in the LLM's dimensions of a vector of pictures and words: as much as looks have."""
 DIRECTIONS = 32
 """Directions of looks along which words change a picture."""
 
@@ -113,9 +113,9 @@ class SegmentWeights(nn.Module):
     query beside pictures as well as without: no part drowns another by the length of its vectors. The weights depend on
     which segments are there: pictures count more in a full product than beside the few words of a query.
 
-    Where pictures have ``looks``, so many dimensions of their own, meaning and looks have fixed shares of the length of
-    a vector of pictures and words. Without that, products whose segments say the same come nearer to every word than
-    those whose segments complement each other.
+    Where pictures have ``looks``, so many dimensions of their own, meaning and looks share the length of a vector of
+    pictures and words evenly. Without that, products whose segments say the same come nearer to every word than those
+    whose segments complement each other.
     """
 
     def __init__(self, looks: int = 0) -> None:
@@ -129,8 +129,8 @@ class SegmentWeights(nn.Module):
     def forward(self, tokens: Tensor, parts: Tensor) -> Tensor:
         """Vectors (batch, tokens, width) and :meth:`Markers.parts` (batch, tokens, 4) to vectors of the same shape.
 
-        The mean of a row's content tokens is the weighted sum of its segments' unit vectors, with ``looks`` brought to
-        the fixed shares; a row without content stays as it is.
+        The mean of a row's content tokens is the weighted sum of its segments' unit vectors, with its length shared as
+        described; a row without content stays as it is.
         """
         present = parts.to(tokens.dtype)
         counts = present.sum(dim=1)
@@ -146,12 +146,10 @@ class SegmentWeights(nn.Module):
         """Factors (batch, 1 or width) that bring meaning and looks of pooled vectors (batch, width) to their shares."""
         if not self.looks:
             return torch.ones_like(pooled[:, :1])
-        titled, labelled = counts[:, TITLE, None] > 0, counts[:, TITLE + 1 :].sum(dim=1, keepdim=True) > 0
-        together = (counts[:, VISUAL, None] > 0) & (titled | labelled)
-        meaning = torch.where(labelled, LABELLED, WITH_WORDS).to(pooled.dtype)
+        together = (counts[:, VISUAL, None] > 0) & (counts[:, TITLE:].sum(dim=1, keepdim=True) > 0)
         parts = pooled[:, : -self.looks], pooled[:, -self.looks :]
         factors = [
             torch.where(together, share / part.norm(dim=1, keepdim=True).clamp(min=1e-6), 1.0).expand_as(part)
-            for share, part in zip((meaning, (1 - meaning**2).sqrt()), parts, strict=True)
+            for share, part in zip((TOGETHER, math.sqrt(1 - TOGETHER**2)), parts, strict=True)
         ]
         return torch.cat(factors, dim=1)

@@ -13,7 +13,7 @@ from tiny_models import SPECIAL, picture, stir, upcycle
 from app.moon.load import moon_model
 from app.moon.prompt import label_text, model_input, product_text, query_text
 from app.moon.segments import MARKERS, clean, mark, reserved_tokens, without
-from app.moon.skip import LABELLED, WITH_WORDS, SegmentWeights
+from app.moon.skip import SegmentWeights
 from app.moon.transformer import MoonTransformer
 from app.schema import Product
 
@@ -88,8 +88,8 @@ def test_segment_pooling_sums_unit_vectors_of_segments_however_long_they_are():
     torch.testing.assert_close(pooled, expected)
 
 
-@pytest.mark.parametrize(("segments", "share"), [((1,), WITH_WORDS), ((2,), LABELLED), ((1, 3), LABELLED)])
-def test_meaning_and_looks_have_fixed_shares_of_a_vector_of_pictures_and_words(segments: tuple[int, ...], share: float):
+@pytest.mark.parametrize("segments", [(1,), (2,), (1, 3)])
+def test_meaning_and_looks_have_even_shares_of_a_vector_of_pictures_and_words(segments: tuple[int, ...]):
     tokens, parts = torch.randn(1, 4, 5), torch.zeros(1, 4, 4, dtype=torch.bool)
     tokens[:, 2:, -2:] = 0
     for place, segment in enumerate((0, *segments), start=1):
@@ -97,7 +97,7 @@ def test_meaning_and_looks_have_fixed_shares_of_a_vector_of_pictures_and_words(s
     content = parts.any(-1, keepdim=True)
     plain, shared = ((SegmentWeights(looks)(tokens, parts) * content).sum(1)[0] for looks in (0, 2))
     unit = torch.nn.functional.normalize(shared, dim=0)
-    torch.testing.assert_close(unit[:-2].norm(), torch.tensor(share))
+    torch.testing.assert_close(unit[:-2].norm(), unit[-2:].norm())
     for block in (slice(-2), slice(-2, None)):
         torch.testing.assert_close(torch.cosine_similarity(plain[block], shared[block], dim=0), torch.tensor(1.0))
 
