@@ -11,11 +11,9 @@ from torch.nn.functional import normalize, pad
 VISUAL, TITLE, SEGMENTS = 0, 1, 4
 """Places among :meth:`app.moon.segments.Markers.parts`, and their number."""
 MEANING = 0.35
-"""Share of a picture's vector in the LLM's dimensions; chosen on development queries, like all numbers here."""
+"""Share of a picture's vector in the LLM's dimensions; chosen on development queries, like LABELLED_PICTURES."""
 LABELLED_PICTURES = 1.8
 """Logarithm of what pictures count at first beside a category or attributes."""
-TOGETHER = math.sqrt(0.5)
-"""Share in the LLM's dimensions of a vector of pictures and words: as much as looks have."""
 DIRECTIONS = 32
 """Directions of looks along which words change a picture."""
 
@@ -143,13 +141,13 @@ class SegmentWeights(nn.Module):
         return tokens * self._shares(torch.einsum("bp,bpw->bw", share, means), counts).unsqueeze(1)
 
     def _shares(self, pooled: Tensor, counts: Tensor) -> Tensor:
-        """Factors (batch, 1 or width) that bring meaning and looks of pooled vectors (batch, width) to their shares."""
+        """Factors (batch, 1 or width) that bring meaning and looks of pooled vectors (batch, width) to equal length."""
         if not self.looks:
             return torch.ones_like(pooled[:, :1])
         together = (counts[:, VISUAL, None] > 0) & (counts[:, TITLE:].sum(dim=1, keepdim=True) > 0)
         parts = pooled[:, : -self.looks], pooled[:, -self.looks :]
         factors = [
-            torch.where(together, share / part.norm(dim=1, keepdim=True).clamp(min=1e-6), 1.0).expand_as(part)
-            for share, part in zip((TOGETHER, math.sqrt(1 - TOGETHER**2)), parts, strict=True)
+            torch.where(together, 1 / part.norm(dim=1, keepdim=True).clamp(min=1e-6), 1.0).expand_as(part)
+            for part in parts
         ]
         return torch.cat(factors, dim=1)
