@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.encoder import Embedder
+from app.encoder import CatalogEmbedder
 from app.errors import CatalogError, MoonError
 from app.settings import Settings, read_settings
 
@@ -56,12 +56,13 @@ def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
     """
     from app.catalog.columns import read_mapping
     from app.store import open_store
-    from indexer.console import progress_bar, show_outcome
+    from indexer.console import show_outcome
+    from indexer.progress import show_progress
     from indexer.rebuild import rebuild as run
 
     given = read_mapping(mapping or ())
     settings = read_settings()
-    outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar, given)
+    outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given)
     show_outcome(outcome)
     if outcome.report.count("reject"):
         raise typer.Exit(REJECTED)
@@ -77,15 +78,16 @@ def validate(catalog: Catalog, mapping: Mapping = None) -> None:
     from app.catalog.columns import Columns, read_mapping
     from app.catalog.problems import Report
     from app.catalog.products import stream_catalog
-    from indexer.console import progress_bar, show_columns, show_products, show_report
+    from indexer.console import show_columns, show_products, show_report
     from indexer.pictures import Prepared, prepare_ahead
+    from indexer.progress import show_progress
 
     given = read_mapping(mapping or ())
     report = Report()
     columns: dict[str, Columns] = {}
     first: list[Prepared] = []
     usable = pictures = 0
-    with progress_bar("Products", None) as advance:
+    with show_progress("Products", None) as advance:
         rows = stream_catalog(catalog, report, given, columns.__setitem__)
         for item in prepare_ahead(rows, None, read_settings()):
             report.add([*item.problems, *([item.reject] if item.is_empty else [])])
@@ -157,7 +159,8 @@ def prune(
 def main() -> None:
     """The console entry: errors that are meant for people become one line and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("indexer").setLevel(logging.INFO)
+    for shown in ("indexer", "app.moon"):
+        logging.getLogger(shown).setLevel(logging.INFO)
     try:
         cli()
     except MoonError as error:
@@ -169,7 +172,7 @@ def _model(settings: Settings) -> Model:
     from app.moon import model_fingerprint, model_name
     from indexer.rebuild import Model
 
-    def load() -> Embedder:
+    def load() -> CatalogEmbedder:
         from app.moon import load_encoder
 
         return load_encoder(settings)

@@ -2,119 +2,112 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import tee
 
 import numpy as np
 
 from app.catalog.problems import Problem, Report
-from app.encoder import Embedder, Vectors
-from app.errors import ModelError, MoonError
+from app.encoder import CatalogEmbedder
 from app.settings import Settings
+from indexer.clock import Clock
+from indexer.encoding import BatchEncoder, Failure
 from indexer.entries import Entries
-from indexer.pictures import Prepared, prepare_ahead
+from indexer.pictures import AHEAD, Prepared, prepare_ahead
 from indexer.spool import Spool
-from indexer.vectors import VectorArchive, check_vectors, unusable
+from indexer.vectors import VectorArchive
 
-log = logging.getLogger(__name__)
+MAX_PICTURES = AHEAD // 2
+"""A batch ends with so many pictures, so that those of the next one are decoded meanwhile."""
 
-_ENCODER_ERRORS = (MoonError, ValueError, RuntimeError)
-"""What processors and torch (out of memory included) raise on an input they cannot handle."""
+
+@dataclass
+class Batch:
+    """New products with their places; those of equal content are embedded once. ``largest``: tokens of the largest."""
+
+    rows: list[tuple[int, Prepared]] = field(default_factory=list)
+    items: dict[str, Prepared] = field(default_factory=dict)
+    largest: int = 0
+    pictures: int = 0
+
+    def add(self, place: int, item: Prepared, tokens: int) -> None:
+        self.rows.append((place, item))
+        if item.content not in self.items:
+            self.items[item.content] = item
+            self.largest = max(self.largest, tokens)
+            self.pictures += len(item.images)
+
+    def has_room(self, item: Prepared, tokens: int, max_tokens: int) -> bool:
+        """Whether the batch stays within its limits with ``item``; one product alone always does."""
+        padded = (len(self.items) + 1) * max(self.largest, tokens)
+        return not self.items or (padded <= max_tokens and self.pictures + len(item.images) <= MAX_PICTURES)
 
 
 def embed_catalog(
     rows: Spool,
     archive: VectorArchive,
-    load_embedder: Callable[[], Embedder],
+    load_embedder: Callable[[], CatalogEmbedder],
     settings: Settings,
     report: Report,
     advance: Callable[[int], None],
+    clock: Clock,
 ) -> Entries:
     """The products whose vectors are in ``archive`` afterwards; new ones are embedded, each batch becomes a part.
 
     The largest products come first: neighbours of like size waste no padding, and too little memory shows at once.
-    ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done.
+    ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done,
+    and ``clock`` is told what was waited for: ``decode``, ``encode``, ``write``.
     """
     entries = Entries(rows)
-    embedder: Embedder | None = None
-    for batch in _batches(rows, archive, settings):
-        report.add(problem for _, item in batch for problem in item.problems)
-        items = [item for _, item in batch if item.content not in archive and not item.is_empty]
-        failed: dict[str, str] = {}
-        if new := list({item.content: item for item in items}.values()):
-            embedder = embedder or load_embedder()
-            failed = _embed(new, archive, embedder)
-        for place, item in batch:
-            if item.content in archive:
-                entries.add(place, item.content)
+    encoder: BatchEncoder | None = None
+    batch = Batch()
+
+    def finish(batch: Batch, encoder: BatchEncoder) -> None:
+        failed = _embed(batch, encoder, archive, clock)
+        for place, item in batch.rows:
+            if item.content in failed:
+                report.add([_reject(item, failed[item.content])])
             else:
-                report.add([_reject(item, failed[item.content]) if item.content in failed else item.reject])
-        advance(len(batch))
+                entries.add(place, item.content)
+        advance(len(batch.rows))
+
+    order, places = tee(rows.largest_first())
+    prepared = prepare_ahead(map(rows.__getitem__, order), archive, settings)
+    for place, item in clock.waiting("decode", zip(places, prepared, strict=True)):
+        clock.beside += item.seconds
+        report.add(item.problems)
+        if item.content in archive:
+            entries.add(place, item.content)
+            advance(1)
+        elif item.is_empty:
+            report.add([item.reject])
+            advance(1)
+        else:
+            if encoder is None:
+                with clock.stage("model"):
+                    encoder = BatchEncoder(load_embedder())
+            tokens = encoder.tokens(item)
+            if not batch.has_room(item, tokens, encoder.max_tokens):
+                finish(batch, encoder)
+                batch = Batch()
+            batch.add(place, item, tokens)
+    if encoder is not None:
+        finish(batch, encoder)
     return entries
 
 
-def _batches(rows: Spool, archive: VectorArchive, settings: Settings) -> Iterator[list[tuple[int, Prepared]]]:
-    """Known products pass through; a batch ends with ``batch_size`` new ones or four times as many new pictures."""
-    batch: list[tuple[int, Prepared]] = []
-    new = pictures = 0
-    order, places = tee(rows.largest_first())
-    for place, item in zip(places, prepare_ahead(map(rows.__getitem__, order), archive, settings), strict=True):
-        batch.append((place, item))
-        new += item.content not in archive
-        pictures += len(item.images)
-        if new >= settings.batch_size or pictures >= 4 * settings.batch_size or len(batch) >= 32 * settings.batch_size:
-            yield batch
-            batch, new, pictures = [], 0, 0
-    if batch:
-        yield batch
+def _embed(batch: Batch, encoder: BatchEncoder, archive: VectorArchive, clock: Clock) -> dict[str, Failure]:
+    """Embed a batch into the archive. Returns why products have no vector, by content hash."""
+    with clock.stage("encode"):
+        encoded = encoder.encode(list(batch.items.values()))
+    with clock.stage("write"):
+        if encoded.items:
+            contents = [item.content for item in encoded.items]
+            archive.append(contents, np.stack(encoded.vectors), [item.broken for item in encoded.items])
+    return encoded.failed
 
 
-def _embed(items: list[Prepared], archive: VectorArchive, embedder: Embedder) -> dict[str, str]:
-    """Embed one batch into the archive; if that fails, one by one. Returns the reasons of failures by content hash.
-
-    Raises ModelError if the model is at fault: every item fails, or the vectors have the wrong shape.
-    """
-    failed: dict[str, str] = {}
-    try:
-        vectors = _vectors(items, embedder)
-    except ModelError:
-        raise
-    except _ENCODER_ERRORS as error:
-        log.warning("a batch of %d products failed (%s); embedding them one by one", len(items), error)
-        items, vectors = _embed_singly(items, embedder, failed)
-    bad = unusable(vectors)
-    good = [item for item, is_bad in zip(items, bad, strict=True) if not is_bad]
-    failed |= {
-        item.content: "the model gave a vector without direction"
-        for item, is_bad in zip(items, bad, strict=True)
-        if is_bad
-    }
-    if good:
-        archive.append([item.content for item in good], vectors[~bad], [item.broken for item in good])
-    return failed
-
-
-def _embed_singly(items: list[Prepared], embedder: Embedder, failed: dict[str, str]) -> tuple[list[Prepared], Vectors]:
-    done: list[Prepared] = []
-    vectors: list[Vectors] = []
-    for item in items:
-        try:
-            vectors.append(_vectors([item], embedder))
-            done.append(item)
-        except _ENCODER_ERRORS as error:
-            failed[item.content] = f"the model cannot embed it ({error})"
-    if not done and len(items) > 1:
-        raise ModelError(f"all {len(items)} products of a batch failed, the last one: {failed[items[-1].content]}")
-    return done, np.concatenate([np.empty((0, embedder.dimensions), np.float32), *vectors])
-
-
-def _vectors(items: Sequence[Prepared], embedder: Embedder) -> Vectors:
-    vectors = embedder.embed_products([item.row.product for item in items], [item.images for item in items])
-    check_vectors(vectors, len(items), embedder.dimensions)
-    return vectors
-
-
-def _reject(item: Prepared, reason: str) -> Problem:
-    remedy = "check the product's texts and pictures"
-    return Problem("reject", item.row.product.id, item.row.number, "vector", reason, remedy, item.row.file)
+def _reject(item: Prepared, failure: Failure) -> Problem:
+    product = item.row.product
+    return Problem("reject", product.id, item.row.number, "vector", failure.reason, failure.remedy, item.row.file)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL.Image import Image
 
@@ -24,19 +25,26 @@ from indexer.vectors import Broken, VectorArchive
 MAX_SIDE = 1024
 """Longer sides of catalog pictures are reduced to this many pixels, so that what waits for the encoder stays small."""
 
+AHEAD = 256
+"""How many pictures are decoded before the encoder asks for them: at most 0.8 GB (our decision)."""
+
 SECONDS_A_DAY = 86_400
 _HASH_VERSION = "1"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A row, the hash of everything that its vector is made of, and its pictures unless the vector is known."""
+    """A row, the hash of everything that its vector is made of, and its pictures unless the vector is known.
+
+    ``seconds`` is the processor time that a thread took to make it ready.
+    """
 
     row: CatalogRow
     content: str
     images: list[Image] = field(default_factory=list)
     broken: Broken = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def is_empty(self) -> bool:
@@ -57,7 +65,7 @@ def content_hash(product: Product, pictures: Sequence[str]) -> str:
 
 
 def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
-    """Prepare ``rows`` in their order, at most about four batches of pictures ahead of the consumer.
+    """Prepare ``rows`` in their order, at most about ``AHEAD`` pictures ahead of the consumer.
 
     Pictures of products whose vectors are in ``archive`` are read and hashed, but not decoded. Those of other machines
     are kept in ``settings.data`` for a time.
@@ -68,7 +76,6 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
         settings.picture_cache_bytes,
         settings.picture_cache_days * SECONDS_A_DAY,
     )
-    ahead = 4 * settings.batch_size
     waiting: deque[tuple[int, Prepared | Future[Prepared]]] = deque()
     pending = 0
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures") as pool:
@@ -77,9 +84,9 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
                 weight = max(1, len(row.product.images))
                 has_pictures = bool(row.product.images)
                 work = (row, archive, files, settings)
-                waiting.append((weight, pool.submit(prepare, *work) if has_pictures else prepare(*work)))
+                waiting.append((weight, pool.submit(_prepare_timed, *work) if has_pictures else prepare(*work)))
                 pending += weight
-                while pending > ahead:
+                while pending > AHEAD:
                     weight, item = waiting.popleft()
                     pending -= weight
                     yield _finished(item)
@@ -93,6 +100,11 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
 
 def _finished(item: Prepared | Future[Prepared]) -> Prepared:
     return item.result() if isinstance(item, Future) else item
+
+
+def _prepare_timed(row: CatalogRow, archive: VectorArchive | None, files: PictureFiles, settings: Settings) -> Prepared:
+    start = time.thread_time()
+    return replace(prepare(row, archive, files, settings), seconds=time.thread_time() - start)
 
 
 def prepare(row: CatalogRow, archive: VectorArchive | None, files: PictureFiles, settings: Settings) -> Prepared:

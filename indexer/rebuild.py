@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,12 +15,13 @@ from filelock import FileLock, Timeout
 from app.catalog.columns import Columns, Mapped
 from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
-from app.encoder import Embedder
+from app.encoder import CatalogEmbedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
+from indexer.clock import Clock
 from indexer.embedding import embed_catalog
 from indexer.entries import Survey
 from indexer.spool import Spool
@@ -45,9 +45,9 @@ class Model:
 
     name: str
     fingerprint: str
-    load: Callable[[], Embedder]
+    load: Callable[[], CatalogEmbedder]
 
-    def loaded(self) -> Embedder:
+    def loaded(self) -> CatalogEmbedder:
         """The embedder. Raises ModelError if it is not the model that the fingerprint was taken of."""
         embedder = self.load()
         if embedder.fingerprint != self.fingerprint:
@@ -57,7 +57,7 @@ class Model:
 
 @dataclass
 class Outcome:
-    """What a rebuild did. ``build`` is the published build; ``timings`` are seconds per stage."""
+    """What a rebuild did. ``build`` is the published build; ``clock`` knows where the time went."""
 
     build: str
     changed: bool
@@ -67,7 +67,7 @@ class Outcome:
     report_file: Path
     recall: float = 1.0
     dropped: list[str] = field(default_factory=list)
-    timings: dict[str, float] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
 
 
 def rebuild(
@@ -104,21 +104,21 @@ def _rebuild(
     build_id = f"{started:%Y%m%dT%H%M%S}-{started.microsecond:06x}"
     report = Report()
     report_file = report_path(settings, build_id)
-    timings: dict[str, float] = {}
+    clock = Clock()
 
-    with _timed(timings, "read"):
+    with clock.stage("read"):
         for row in stream_catalog(catalog, report, mapping, _log_columns):
             rows.append(row)
         rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
     known = len(archive)
-    with _timed(timings, "embed"), track("Pictures and vectors", len(rows)) as advance:
-        entries = embed_catalog(rows, archive, model.loaded, settings, report, advance)
+    with track("Pictures and vectors", len(rows)) as advance:
+        entries = embed_catalog(rows, archive, model.loaded, settings, report, advance, clock)
     if not entries:
         report.write(report_file)
         raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
 
-    with _timed(timings, "compare"):
+    with clock.stage("compare"):
         survey = Survey.of(entries, report)
     embedded = len(archive) - known
     published = _published(store)
@@ -126,7 +126,7 @@ def _rebuild(
     unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
     if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
-        return Outcome(published.build, False, len(entries), embedded, report, report_file, timings=timings)
+        return Outcome(published.build, False, len(entries), embedded, report, report_file, clock=clock)
 
     report.write(report_file)
     manifest = Manifest(
@@ -145,16 +145,17 @@ def _rebuild(
         mean_words=survey.mean_words,
     )
     with store.create(manifest) as writer:
-        with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
+        with clock.stage("load"), track("Loading the index", len(entries)) as advance:
             archive.merge_parts()
             sample = build.load(entries, archive, writer, advance)
-        with _timed(timings, "finish"):
-            writer.finish(manifest.model_copy(update={"timings": dict(timings)}))
-    with _timed(timings, "verify"):
+        timings = {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()}
+        with clock.stage("optimise"):
+            writer.finish(manifest.model_copy(update={"timings": timings}))
+    with clock.stage("verify"):
         recall = _verified(store, build_id, len(entries), sample)
     store.publish(build_id)
     dropped = drop_old_builds(store, settings)
-    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, timings)
+    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, clock)
 
 
 def drop_old_builds(store: Store, settings: Settings) -> list[str]:
@@ -240,11 +241,3 @@ def only_one_writer(data: Path) -> Iterator[None]:
                 yield
         except Timeout:
             raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = round(time.perf_counter() - start, 3)
-    log.info("%s: %.1f s", stage, timings[stage])

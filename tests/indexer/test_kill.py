@@ -20,7 +20,7 @@ from app.store.edge import EdgeWriter
 from indexer.rebuild import Model, rebuild
 
 embedder = ColourWordEmbedder()
-settings = Settings(_env_file=None, data=Path({data!r}), batch_size=4)
+settings = Settings(_env_file=None, data=Path({data!r}))
 
 def stop_at(owner, name, calls):
     original, seen = getattr(owner, name), []
