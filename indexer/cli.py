@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -57,14 +58,22 @@ def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
     from app.catalog.columns import read_mapping
     from app.store import open_store
     from indexer.console import show_outcome
+    from indexer.embedding import alone
     from indexer.progress import show_progress
+    from indexer.ranks import joined
+    from indexer.rebuild import embed_share
     from indexer.rebuild import rebuild as run
 
     given = read_mapping(mapping or ())
     settings = read_settings()
-    outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given)
+    with joined() as ranks:
+        spread = ranks.spread if ranks.size > 1 else alone
+        if not ranks.leads:
+            embed_share(catalog, settings, _model(settings), given, spread)
+            return
+        outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given, spread)
     show_outcome(outcome)
-    if outcome.report.count("reject"):
+    if outcome.report.count("reject") and ranks.size == 1:  # launchers take any other code than 0 for a crash
         raise typer.Exit(REJECTED)
 
 
@@ -158,13 +167,15 @@ def prune(
 
 def main() -> None:
     """The console entry: errors that are meant for people become one line and exit code 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for shown in ("indexer", "app.moon"):
+    rank = os.environ.get("RANK", "0")
+    speaker = "" if rank == "0" else f"process {rank}: "
+    logging.basicConfig(level=logging.WARNING, format=f"{speaker}%(message)s")
+    for shown in ("indexer", "app.moon") if rank == "0" else ():
         logging.getLogger(shown).setLevel(logging.INFO)
     try:
         cli()
     except MoonError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {speaker}{error}", err=True)
         sys.exit(1)
 
 

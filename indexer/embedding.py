@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import tee
 
@@ -15,6 +15,7 @@ from indexer.clock import Clock
 from indexer.encoding import BatchEncoder, Failure
 from indexer.entries import Entries
 from indexer.pictures import AHEAD, Prepared, prepare_ahead
+from indexer.progress import Advance, Track
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
 
@@ -44,68 +45,81 @@ class Batch:
         return not self.items or (padded <= max_tokens and self.pictures + len(item.images) <= MAX_PICTURES)
 
 
-def embed_catalog(
-    rows: Spool,
-    archive: VectorArchive,
-    load_embedder: Callable[[], CatalogEmbedder],
-    settings: Settings,
-    report: Report,
-    advance: Callable[[int], None],
-    clock: Clock,
-) -> Entries:
-    """The products whose vectors are in ``archive`` afterwards; new ones are embedded, each batch becomes a part.
+class Embedding:
+    """Embeds products of a catalog that are new, each batch becomes a part of the archive.
 
-    The largest products come first: neighbours of like size waste no padding, and too little memory shows at once.
-    ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done,
-    and ``clock`` is told what was waited for: ``decode``, ``encode``, ``write``.
+    ``load_embedder`` is called when the first unknown product turns up. ``clock`` is told what was waited for:
+    ``decode``, ``model``, ``encode`` and ``write``.
     """
-    entries = Entries(rows)
-    encoder: BatchEncoder | None = None
-    batch = Batch()
 
-    def finish(batch: Batch, encoder: BatchEncoder) -> None:
-        failed = _embed(batch, encoder, archive, clock)
+    def __init__(
+        self,
+        rows: Spool,
+        archive: VectorArchive,
+        load_embedder: Callable[[], CatalogEmbedder],
+        settings: Settings,
+        clock: Clock | None = None,
+    ) -> None:
+        self.rows, self.archive, self.settings, self.clock = rows, archive, settings, clock or Clock()
+        self.load_embedder = load_embedder
+        self._loaded: BatchEncoder | None = None
+
+    def of(self, places: Iterable[int], report: Report, advance: Advance) -> Entries:
+        """Those products at ``places`` in the catalog whose vectors are in the archive afterwards.
+
+        Neighbours of like size waste no padding (see :meth:`Spool.largest_first`). ``advance`` is told how many more
+        are done.
+        """
+        entries, batch = Entries(self.rows), Batch()
+        order, places = tee(places)
+        prepared = prepare_ahead(map(self.rows.__getitem__, order), self.archive, self.settings)
+        for place, item in self.clock.waiting("decode", zip(places, prepared, strict=True)):
+            self.clock.beside += item.seconds
+            report.add(item.problems)
+            if item.content in self.archive:
+                entries.add(place, item.content)
+                advance(1)
+            elif item.is_empty:
+                report.add([item.reject])
+                advance(1)
+            else:
+                tokens = self._encoder.tokens(item)
+                if not batch.has_room(item, tokens, self._encoder.max_tokens):
+                    self._finish(batch, entries, report, advance)
+                    batch = Batch()
+                batch.add(place, item, tokens)
+        if batch.rows:
+            self._finish(batch, entries, report, advance)
+        return entries
+
+    @property
+    def _encoder(self) -> BatchEncoder:
+        if self._loaded is None:
+            with self.clock.stage("model"):
+                self._loaded = BatchEncoder(self.load_embedder())
+        return self._loaded
+
+    def _finish(self, batch: Batch, entries: Entries, report: Report, advance: Advance) -> None:
+        with self.clock.stage("encode"):
+            encoded = self._encoder.encode(list(batch.items.values()))
+        with self.clock.stage("write"):
+            if encoded.items:
+                contents = [item.content for item in encoded.items]
+                self.archive.append(contents, np.stack(encoded.vectors), [item.broken for item in encoded.items])
         for place, item in batch.rows:
-            if item.content in failed:
-                report.add([_reject(item, failed[item.content])])
+            if failure := encoded.failed.get(item.content):
+                report.add([_reject(item, failure)])
             else:
                 entries.add(place, item.content)
         advance(len(batch.rows))
 
-    order, places = tee(rows.largest_first())
-    prepared = prepare_ahead(map(rows.__getitem__, order), archive, settings)
-    for place, item in clock.waiting("decode", zip(places, prepared, strict=True)):
-        clock.beside += item.seconds
-        report.add(item.problems)
-        if item.content in archive:
-            entries.add(place, item.content)
-            advance(1)
-        elif item.is_empty:
-            report.add([item.reject])
-            advance(1)
-        else:
-            if encoder is None:
-                with clock.stage("model"):
-                    encoder = BatchEncoder(load_embedder())
-            tokens = encoder.tokens(item)
-            if not batch.has_room(item, tokens, encoder.max_tokens):
-                finish(batch, encoder)
-                batch = Batch()
-            batch.add(place, item, tokens)
-    if encoder is not None:
-        finish(batch, encoder)
-    return entries
+
+Spread = Callable[[Embedding, Track], None]
+"""Has others embed what they can before this process does the rest."""
 
 
-def _embed(batch: Batch, encoder: BatchEncoder, archive: VectorArchive, clock: Clock) -> dict[str, Failure]:
-    """Embed a batch into the archive. Returns why products have no vector, by content hash."""
-    with clock.stage("encode"):
-        encoded = encoder.encode(list(batch.items.values()))
-    with clock.stage("write"):
-        if encoded.items:
-            contents = [item.content for item in encoded.items]
-            archive.append(contents, np.stack(encoded.vectors), [item.broken for item in encoded.items])
-    return encoded.failed
+def alone(embedding: Embedding, track: Track) -> None:
+    """Nobody helps."""
 
 
 def _reject(item: Prepared, failure: Failure) -> Problem:

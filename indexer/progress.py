@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from indexer.rebuild import Advance
-
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 30.0
 """Time between two lines in a log."""
+
+Advance = Callable[[int], None]
+Track = Callable[[str, int], AbstractContextManager[Advance]]
+"""Opens a progress display for (stage, items) and gives a function that is told how many more items are done."""
+
+
+def untracked(stage: str, items: int) -> AbstractContextManager[Advance]:
+    """No progress display."""
+    return nullcontext(lambda count: None)
 
 
 @contextmanager

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
+from app.catalog.problems import Report
 from app.errors import IndexUnavailableError
+from indexer.embedding import Embedding
+from indexer.progress import Track
 
 PATIENCE = timedelta(days=30)
-"""How long a process waits for the others: the largest share of the largest catalog. One that fails ends all at once."""
+"""How long a process waits for the others' shares of the largest catalog; one that fails ends all at once."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,22 @@ class Ranks:
         """Whether this process is the one that writes builds and speaks to people."""
         return self.rank == 0
 
-    def share(self, places: Iterable[int]) -> Iterator[int]:
-        """This process's part of ``places``, dealt out in turn: each gets large and small ones."""
-        return islice(places, self.rank, None, self.size)
+    def spread(self, embedding: Embedding, track: Track) -> None:
+        """Embed this process's share of the catalog, while the others embed theirs; a :data:`Spread`.
+
+        Products are dealt out in turn, so that each process gets large and small ones. The leading one holds the lock
+        and has cleared up before any begins, and reads the others' vectors in the end.
+        """
+        rows = embedding.rows
+        self.meet()
+        with track(f"Pictures and vectors, process 1 of {self.size}", len(rows) // self.size) as advance:
+            embedding.of(islice(rows.largest_first(), self.rank, None, self.size), Report(), advance)
+        with embedding.clock.stage("others"):
+            self.meet()
+        embedding.archive.refresh()
 
     def meet(self) -> None:
         """Wait until every process is here. Raises IndexUnavailableError if one of them failed."""
-        if self.size == 1:
-            return
         from torch import distributed
 
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,21 +22,13 @@ from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
 from indexer.clock import Clock
-from indexer.embedding import embed_catalog
+from indexer.embedding import Embedding, Spread, alone
 from indexer.entries import Survey
+from indexer.progress import Track, untracked
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
 
 log = logging.getLogger(__name__)
-
-Advance = Callable[[int], None]
-Track = Callable[[str, int], AbstractContextManager[Advance]]
-"""Opens a progress display for (stage, items) and gives a function that is told how many more items are done."""
-
-
-def untracked(stage: str, items: int) -> AbstractContextManager[Advance]:
-    """No progress display."""
-    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True)
@@ -77,18 +69,31 @@ def rebuild(
     model: Model,
     track: Track = untracked,
     mapping: Mapped | None = None,
+    spread: Spread = alone,
 ) -> Outcome:
     """Bring the published index in line with ``catalog``; searches go on undisturbed until the new build is published.
 
     ``catalog`` is a path or URL (see :func:`~app.catalog.sources.catalog_files`), ``mapping`` says which columns hold
-    which field where names do not tell (see :func:`~app.catalog.columns.choose`).
+    which field where names do not tell (see :func:`~app.catalog.columns.choose`). ``spread`` has others embed first:
+    other processes (:mod:`indexer.ranks`), other machines (:mod:`indexer.on_ray`). What they leave is done here.
 
     Raises CatalogError if the catalog cannot be read or has no usable product, IndexUnavailableError if another rebuild
     runs or the new build fails its verification, ModelError if the model cannot be used. After any of them, or after
     being killed, the published build is what it was, and the next run goes on with the vectors that are on disk.
     """
     with only_one_writer(settings.data), Spool(settings.data) as rows:
-        return _rebuild(catalog, settings, store, model, track, mapping, rows)
+        return _rebuild(catalog, settings, store, model, track, mapping, spread, rows)
+
+
+def embed_share(catalog: Path | str, settings: Settings, model: Model, mapping: Mapped | None, spread: Spread) -> None:
+    """What a process does of a rebuild that another one leads: it embeds its share of the catalog into the archive."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with Spool(settings.data) as rows:
+        for row in stream_catalog(catalog, Report(), mapping):
+            rows.append(row)
+        rows.close_for_writing()
+        archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
+        spread(Embedding(rows, archive, model.loaded, settings), untracked)
 
 
 def _rebuild(
@@ -98,6 +103,7 @@ def _rebuild(
     model: Model,
     track: Track,
     mapping: Mapped | None,
+    spread: Spread,
     rows: Spool,
 ) -> Outcome:
     started = datetime.now(UTC)
@@ -111,9 +117,12 @@ def _rebuild(
             rows.append(row)
         rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
+        archive.remove_leftovers()
     known = len(archive)
+    embedding = Embedding(rows, archive, model.loaded, settings, clock)
+    spread(embedding, track)
     with track("Pictures and vectors", len(rows)) as advance:
-        entries = embed_catalog(rows, archive, model.loaded, settings, report, advance, clock)
+        entries = embedding.of(rows.largest_first(), report, advance)
     if not entries:
         report.write(report_file)
         raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
