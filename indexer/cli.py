@@ -6,15 +6,18 @@ import logging
 import os
 import shutil
 import sys
+from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.encoder import CatalogEmbedder
-from app.errors import CatalogError, MoonError
+from app.errors import BadInputError, CatalogError, MoonError
 from app.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from indexer.embedding import Spread
     from indexer.rebuild import Model
 
 REJECTED = 3
@@ -37,6 +40,14 @@ Mapping = Annotated[
     ),
 ]
 
+
+class Engine(StrEnum):
+    """Where products are embedded."""
+
+    local = "local"
+    ray = "ray"
+
+
 cli = typer.Typer(
     help="Turn a product catalog into the index that `app serve` searches.\n\n"
     "Settings are read from the environment and from .env: MOON_MODEL, MOON_DATA, MOON_STORE ... "
@@ -49,7 +60,13 @@ cli = typer.Typer(
 
 
 @cli.command()
-def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
+def rebuild(
+    catalog: Catalog,
+    mapping: Mapping = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where products are embedded: here, or on a Ray cluster (see docs/indexer.md)")
+    ] = Engine.local,
+) -> None:
     """Bring the index in line with a catalog.
 
     Only new and changed products are embedded. Searches go on undisturbed until the new index is verified; a run that
@@ -67,7 +84,7 @@ def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
     given = read_mapping(mapping or ())
     settings = read_settings()
     with joined() as ranks:
-        spread = ranks.spread if ranks.size > 1 else alone
+        spread = _ray() if engine is Engine.ray else ranks.spread if ranks.size > 1 else alone
         if not ranks.leads:
             embed_share(catalog, settings, _model(settings), given, spread)
             return
@@ -177,6 +194,14 @@ def main() -> None:
     except MoonError as error:
         typer.echo(f"Error: {speaker}{error}", err=True)
         sys.exit(1)
+
+
+def _ray() -> Spread:
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise BadInputError("--engine ray needs Ray Data; install it with: pip install 'moon-search[ray]'")
+    from indexer.on_ray import spread
+
+    return spread
 
 
 def _model(settings: Settings) -> Model:

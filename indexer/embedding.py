@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import tee
 
@@ -14,7 +14,7 @@ from app.settings import Settings
 from indexer.clock import Clock
 from indexer.encoding import BatchEncoder, Failure
 from indexer.entries import Entries
-from indexer.pictures import AHEAD, Prepared, prepare_ahead
+from indexer.pictures import AHEAD, Preparation, Prepared, prepare_ahead, remembered_hashes
 from indexer.progress import Advance, Track
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
@@ -91,6 +91,13 @@ class Embedding:
         if batch.rows:
             self._finish(batch, entries, report, advance)
         return entries
+
+    def unknown(self) -> Iterator[int]:
+        """Places of the products that may be new, the largest first: those whose vectors are not known by what is
+        remembered of their pictures."""
+        with remembered_hashes(self.settings) as hashes:
+            preparation = Preparation(self.archive, hashes, self.settings)
+            yield from (place for place in self.rows.largest_first() if not preparation.is_known(self.rows[place]))
 
     @property
     def _encoder(self) -> BatchEncoder:

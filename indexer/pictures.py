@@ -74,7 +74,7 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
     """
     waiting: deque[tuple[int, Prepared | Future[Prepared]]] = deque()
     pending = 0
-    remembered = nullcontext() if archive is None else PictureHashes(settings.data / "picture-hashes.sqlite")
+    remembered = nullcontext() if archive is None else remembered_hashes(settings)
     with remembered as hashes, ThreadPoolExecutor(min(8, os.cpu_count() or 1), "pictures") as pool:
         preparation = Preparation(archive, hashes, settings)
         try:
@@ -93,6 +93,11 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
             for _, item in waiting:
                 if isinstance(item, Future):
                     item.cancel()
+
+
+def remembered_hashes(settings: Settings) -> PictureHashes:
+    """What is known of picture files since earlier runs."""
+    return PictureHashes(settings.data / "picture-hashes.sqlite")
 
 
 def _finished(item: Prepared | Future[Prepared]) -> Prepared:
@@ -118,8 +123,15 @@ class Preparation:
 
     def of(self, row: CatalogRow) -> Prepared:
         """Read the pictures of a row and decode them unless its vector is known. Broken ones become warnings."""
-        stamps = {location: self._files.stamp(location) for location in row.product.images} if self._hashes else {}
+        stamps = self._stamps(row)
         return self._known_unread(row, stamps) or self._read(row, stamps)
+
+    def is_known(self, row: CatalogRow) -> bool:
+        """Whether the vector of a row is known without reading its pictures."""
+        return self._known_unread(row, self._stamps(row)) is not None
+
+    def _stamps(self, row: CatalogRow) -> dict[str, Stamp | None]:
+        return {location: self._files.stamp(location) for location in row.product.images} if self._hashes else {}
 
     def _known_unread(self, row: CatalogRow, stamps: Mapping[str, Stamp | None]) -> Prepared | None:
         """A product whose vector is known by what is remembered of its pictures."""

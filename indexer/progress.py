@@ -45,7 +45,7 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f}/s" if speed else "")
+        return Text(f"{_short(speed)}/s" if speed else "")
 
 
 class Lines:
@@ -64,7 +64,11 @@ class Lines:
         rate = (self._done - self._told) / (now - self._last)
         self._told, self._last = self._done, now
         if self._items is None:
-            log.info("%s: %d, %.0f/s", self._stage, self._done, rate)
+            log.info("%s: %d, %s/s", self._stage, self._done, _short(rate))
         else:
             left = timedelta(seconds=round((self._items - self._done) / rate))
-            log.info("%s: %d of %d, %.0f/s, %s left", self._stage, self._done, self._items, rate, left)
+            log.info("%s: %d of %d, %s/s, %s left", self._stage, self._done, self._items, _short(rate), left)
+
+
+def _short(rate: float) -> str:
+    return f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"
