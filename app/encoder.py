@@ -48,4 +48,4 @@ class CatalogEmbedder(Embedder, Protocol):
         """How many tokens the device takes in one call: products times the tokens of the largest, as all are padded."""
 
     def tokens(self, product: Product, images: Sequence[Image]) -> int:
-        """How many tokens the model reads for a product, text and pictures; never fewer than it will be."""
+        """About how many tokens the model reads for a product, text and pictures."""

@@ -27,7 +27,7 @@ PROBE_SIDE = 1024
 
 
 class TokenCounts:
-    """Tokens of texts and pictures, a few too many rather than too few."""
+    """Tokens of texts, and of pictures by their size; strips can have a few more than were counted."""
 
     def __init__(self, module: MoonTransformer) -> None:
         self._module = module
@@ -39,7 +39,7 @@ class TokenCounts:
         return self._frame + len(self._module.words(text).input_ids)
 
     def picture(self, width: int, height: int) -> int:
-        """Those of a picture by its size, counted on a blank one, once for each size."""
+        """Those of a picture, counted on a blank one of its rounded size, once for each."""
         size = (-(-width // SIDE_STEP) * SIDE_STEP, -(-height // SIDE_STEP) * SIDE_STEP)
         if size not in self._pictures:
             self._pictures[size] = self._count(model_input([Image.new("RGB", size)], "")) - self._frame

@@ -27,7 +27,13 @@ from indexer.vectors import VectorArchive
 
 ray.cloudpickle.register_pickle_by_value(conftest)
 on_ray.SENT_TOGETHER = 4
-ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+for attempt in range(3):  # it gives itself 30 seconds, which are few on a busy machine
+    try:
+        ray.init(num_cpus=2, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
+        break
+    except Exception as error:
+        print(error, file=sys.stderr)
+        ray.shutdown()
 pids = Path({folder!r})
 
 def load():
@@ -82,7 +88,9 @@ def test_a_cluster_that_loses_a_worker_makes_the_index_that_one_process_makes(tm
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
-    products, embedded, workers, parts = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("[")))
+    products, embedded, workers, parts = json.loads(
+        next(line for line in run.stdout.splitlines() if line.startswith("["))
+    )
     assert (products, embedded) == (expected.products, expected.embedded)
     assert workers >= 2
     assert parts > 2
