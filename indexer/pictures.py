@@ -96,8 +96,9 @@ def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, set
 
 
 def remembered_hashes(settings: Settings) -> PictureHashes:
-    """What is known of picture files since earlier runs."""
-    return PictureHashes(settings.data / "picture-hashes.sqlite")
+    """What is known of picture files since earlier runs; each machine of a launch has its own, as SQLite demands."""
+    machine = int(os.environ.get("GROUP_RANK", "0"))
+    return PictureHashes(settings.data / f"picture-hashes{machine or ''}.sqlite")
 
 
 def _finished(item: Prepared | Future[Prepared]) -> Prepared:
