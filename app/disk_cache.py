@@ -31,7 +31,7 @@ class DiskCache:
 
     def get(self, name: str, max_age: float | None = None) -> bytes | None:
         """What was put under a name, None if there is nothing, or only something older than ``max_age`` seconds."""
-        path = self._path(name)
+        path = self.path(name)
         try:
             is_fresh = max_age is None or time.time() - path.stat().st_mtime <= max_age
             return path.read_bytes() if is_fresh else None
@@ -40,7 +40,7 @@ class DiskCache:
 
     def put(self, name: str, data: bytes) -> None:
         """Keep ``data``; where the disk cannot take it, only the log says so."""
-        path = self._path(name)
+        path = self.path(name)
         temporary = path.with_name(f"{uuid.uuid4().hex}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +57,10 @@ class DiskCache:
 
     def drop(self, name: str) -> None:
         with suppress(OSError):
-            self._path(name).unlink()
+            self.path(name).unlink()
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Where a name's bytes are, if they are there."""
         digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
         return self.folder / digest[:2] / digest
 

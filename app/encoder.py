@@ -38,3 +38,14 @@ class Embedder(Protocol):
 
     def embed_labels(self, labels: Sequence[str], segment: Literal["category", "attribute"]) -> Vectors:
         """One vector per category path ("Furniture > Sofas") or attribute value ("color: red"), for predictions."""
+
+
+class CatalogEmbedder(Embedder, Protocol):
+    """An embedder that says how many products it should be given at once; what the indexer needs of a model."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens the device takes in one call: products times the tokens of the largest, as all are padded."""
+
+    def tokens(self, product: Product, images: Sequence[Image]) -> int:
+        """About how many tokens the model reads for a product, text and pictures."""

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,6 +35,17 @@ _BUSY = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
 _TRANSIENT = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError, TimeoutError, ConnectionError)
 
 T = TypeVar("T")
+
+
+class Stamp(NamedTuple):
+    """What a file system says of a file: it changes whenever the content does, unless somebody turns back the clock.
+
+    ``size`` in bytes; ``changed`` and ``touched`` are the times of its content and of its entry, in nanoseconds.
+    """
+
+    size: int
+    changed: int
+    touched: int
 
 
 class PictureFiles:
@@ -69,6 +80,12 @@ class PictureFiles:
             self._disk.put(location, data)
         return accepted
 
+    def stamp(self, location: str) -> Stamp | None:
+        """Of the file that holds a picture, or the kept copy of a remote one; None if it must be read to know it."""
+        if not is_local(location):
+            return _stamp(self._disk.path(location), self._keep_seconds)
+        return None if is_member(location) or "://" in location else _stamp(Path(location), None)
+
     def forget(self, location: str) -> None:
         """Fetch a remote file anew the next time."""
         self._disk.drop(location)
@@ -93,6 +110,15 @@ class PictureFiles:
             return read_bytes(location, max_bytes=self._max_bytes)
         # A parent's archives stay referenced after a fork: closing them would move the offsets of its open files.
         return self._archives.setdefault(os.getpid(), Archives()).read_bytes(location, max_bytes=self._max_bytes)
+
+
+def _stamp(file: Path, max_age: float | None) -> Stamp | None:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return None
+    is_fresh = max_age is None or time.time() - found.st_mtime <= max_age
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns) if is_fresh else None
 
 
 def is_local(location: str) -> bool:

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     picture_cache_days: float = Field(
         default=7.0, ge=0, description="A kept picture that is older is fetched again; 0: at every rebuild"
     )
-    batch_size: int = Field(default=32, ge=1, description="Products or queries embedded together")
+    batch_size: int = Field(
+        default=32, ge=1, description="Queries embedded together; how many products are, the indexer sees by itself"
+    )
     batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
 
 

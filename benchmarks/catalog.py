@@ -42,11 +42,14 @@ class RandomEncoder:
 
     name = fingerprint = "random"
 
-    def __init__(self, dimensions: int) -> None:
-        self.dimensions = dimensions
+    def __init__(self, dimensions: int, max_tokens: int) -> None:
+        self.dimensions, self.max_tokens = dimensions, max_tokens
         self.seconds = 0.0
         self._rng = np.random.default_rng(0)
         self._mix = self._rng.standard_normal((LATENT, dimensions), dtype=np.float32)
+
+    def tokens(self, product: Product, images: Sequence[Image]) -> int:
+        return 1
 
     def embed_products(self, products: Sequence[Product], images: Sequence[Sequence[Image]]) -> Vectors:
         start = time.perf_counter()
@@ -65,8 +68,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        settings = Settings(_env_file=None, data=Path(name) / "data", batch_size=arguments.batch)  # type: ignore[call-arg]
-        encoder = RandomEncoder(arguments.dimensions)
+        settings = Settings(_env_file=None, data=Path(name) / "data")  # type: ignore[call-arg]
+        encoder = RandomEncoder(arguments.dimensions, arguments.batch)
         model = Model(encoder.name, encoder.fingerprint, lambda: encoder)
         print(f"{arguments.rows:,} rows of {arguments.form}, {arguments.dimensions} dimensions")
         print(
@@ -88,12 +91,12 @@ def main() -> None:
             print(row(run, outcome, wall, busy, peak), flush=True)
 
 
-STAGES = ("read", "embed", "compare", "load", "finish", "verify")
+STAGES = ("read", "decode", "write", "compare", "load", "optimise", "verify")
 
 
 def row(run: str, outcome: Outcome, seconds: float, busy: float, peak: Peak) -> str:
     """One line of the table."""
-    stages = " | ".join(f"{outcome.timings[stage]:.1f} s" for stage in STAGES)
+    stages = " | ".join(f"{outcome.clock.seconds.get(stage, 0.0):.1f} s" for stage in STAGES)
     memory = f"{peak.resident / 1000:.2f} GB | {peak.anonymous / 1000:.2f} GB"
     return f"| {run} | {outcome.embedded:,} | {stages} | {seconds:.1f} s | {busy:.1f} s | {memory} |"
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
+from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.encoder import Embedder
-from app.errors import CatalogError, MoonError
+from app.encoder import CatalogEmbedder
+from app.errors import BadInputError, CatalogError, MoonError
 from app.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from indexer.embedding import Spread
     from indexer.rebuild import Model
 
 REJECTED = 3
@@ -36,6 +40,14 @@ Mapping = Annotated[
     ),
 ]
 
+
+class Engine(StrEnum):
+    """Where products are embedded."""
+
+    local = "local"
+    ray = "ray"
+
+
 cli = typer.Typer(
     help="Turn a product catalog into the index that `app serve` searches.\n\n"
     "Settings are read from the environment and from .env: MOON_MODEL, MOON_DATA, MOON_STORE ... "
@@ -48,7 +60,13 @@ cli = typer.Typer(
 
 
 @cli.command()
-def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
+def rebuild(
+    catalog: Catalog,
+    mapping: Mapping = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where products are embedded: here, or on a Ray cluster (see docs/indexer.md)")
+    ] = Engine.local,
+) -> None:
     """Bring the index in line with a catalog.
 
     Only new and changed products are embedded. Searches go on undisturbed until the new index is verified; a run that
@@ -56,14 +74,23 @@ def rebuild(catalog: Catalog, mapping: Mapping = None) -> None:
     """
     from app.catalog.columns import read_mapping
     from app.store import open_store
-    from indexer.console import progress_bar, show_outcome
+    from indexer.console import show_outcome
+    from indexer.embedding import alone
+    from indexer.progress import show_progress
+    from indexer.ranks import joined
+    from indexer.rebuild import embed_share
     from indexer.rebuild import rebuild as run
 
     given = read_mapping(mapping or ())
     settings = read_settings()
-    outcome = run(catalog, settings, open_store(settings), _model(settings), progress_bar, given)
+    with joined() as ranks:
+        spread = _ray() if engine is Engine.ray else ranks.spread if ranks.size > 1 else alone
+        if not ranks.leads:
+            embed_share(catalog, settings, _model(settings), given, spread)
+            return
+        outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given, spread)
     show_outcome(outcome)
-    if outcome.report.count("reject"):
+    if outcome.report.count("reject") and ranks.size == 1:  # launchers take any other code than 0 for a crash
         raise typer.Exit(REJECTED)
 
 
@@ -77,15 +104,16 @@ def validate(catalog: Catalog, mapping: Mapping = None) -> None:
     from app.catalog.columns import Columns, read_mapping
     from app.catalog.problems import Report
     from app.catalog.products import stream_catalog
-    from indexer.console import progress_bar, show_columns, show_products, show_report
+    from indexer.console import show_columns, show_products, show_report
     from indexer.pictures import Prepared, prepare_ahead
+    from indexer.progress import show_progress
 
     given = read_mapping(mapping or ())
     report = Report()
     columns: dict[str, Columns] = {}
     first: list[Prepared] = []
     usable = pictures = 0
-    with progress_bar("Products", None) as advance:
+    with show_progress("Products", None) as advance:
         rows = stream_catalog(catalog, report, given, columns.__setitem__)
         for item in prepare_ahead(rows, None, read_settings()):
             report.add([*item.problems, *([item.reject] if item.is_empty else [])])
@@ -156,20 +184,31 @@ def prune(
 
 def main() -> None:
     """The console entry: errors that are meant for people become one line and exit code 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("indexer").setLevel(logging.INFO)
+    rank = os.environ.get("RANK", "0")
+    speaker = "" if rank == "0" else f"process {rank}: "
+    logging.basicConfig(level=logging.WARNING, format=f"{speaker}%(message)s")
+    for shown in ("indexer", "app.moon") if rank == "0" else ():
+        logging.getLogger(shown).setLevel(logging.INFO)
     try:
         cli()
     except MoonError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {speaker}{error}", err=True)
         sys.exit(1)
+
+
+def _ray() -> Spread:
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise BadInputError("--engine ray needs Ray Data; install it with: pip install 'moon-search[ray]'")
+    from indexer.on_ray import spread
+
+    return spread
 
 
 def _model(settings: Settings) -> Model:
     from app.moon import model_fingerprint, model_name
     from indexer.rebuild import Model
 
-    def load() -> Embedder:
+    def load() -> CatalogEmbedder:
         from app.moon import load_encoder
 
         return load_encoder(settings)

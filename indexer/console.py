@@ -1,45 +1,25 @@
-"""What the commands show: progress with rate and time left, tables, summaries."""
+"""What the commands show: tables and summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from app.catalog.columns import Columns
 from app.catalog.problems import Report
 from app.schema import CATEGORY_SEPARATOR
 from app.store.base import Manifest
+from indexer.clock import Clock
 from indexer.pictures import Prepared
-from indexer.rebuild import Advance, Outcome
-
-
-class RateColumn(ProgressColumn):
-    """Items per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.0f}/s" if speed else "")
-
-
-@contextmanager
-def progress_bar(stage: str, items: int | None) -> Iterator[Advance]:
-    """A bar on stderr while the block runs; nothing moves where stderr is no terminal. ``items``: None if unknown."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(stage, total=items)
-        yield lambda count: progress.advance(task, count)
+from indexer.rebuild import Outcome
 
 
 def show_outcome(outcome: Outcome) -> None:
     """The result of a rebuild."""
     console = _console()
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.timings.items())
     if not outcome.changed:
         console.print(f"Nothing changed: build {outcome.build} with {outcome.products} products stays published.")
     else:
@@ -47,12 +27,26 @@ def show_outcome(outcome: Outcome) -> None:
             f"Published build {outcome.build}: {outcome.products} products, {outcome.embedded} newly embedded, "
             f"recall {outcome.recall:.1%}."
         )
-    console.print(f"Time: {stages}.")
+    console.print(_spent(outcome.clock))
     if outcome.dropped:
         console.print(f"Dropped old builds: {', '.join(outcome.dropped)}.")
     show_report(outcome.report)
     if outcome.report.problems:
         console.print(f"All of them: {outcome.report_file}")
+
+
+def _spent(clock: Clock) -> str:
+    """Where the time went; ``decode`` is what the encoder waited for it.
+
+    >>> clock = Clock()
+    >>> clock.seconds |= {"read": 1.0, "encode": 3.0}
+    >>> _spent(clock).endswith(": read 25 %, encode 75 %.")
+    True
+    """
+    total = sum(clock.seconds.values()) or 1.0
+    shares = ", ".join(f"{stage} {seconds / total:.0%}".replace("%", " %") for stage, seconds in clock.seconds.items())
+    beside = f" Decoding took {clock.beside:.1f} s of processor time beside it." if clock.beside else ""
+    return f"Time: {clock.total:.1f} s: {shares}.{beside}"
 
 
 def show_report(report: Report) -> None:

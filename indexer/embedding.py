@@ -2,119 +2,133 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import tee
 
 import numpy as np
 
 from app.catalog.problems import Problem, Report
-from app.encoder import Embedder, Vectors
-from app.errors import ModelError, MoonError
+from app.encoder import CatalogEmbedder
 from app.settings import Settings
+from indexer.clock import Clock
+from indexer.encoding import BatchEncoder, Failure
 from indexer.entries import Entries
-from indexer.pictures import Prepared, prepare_ahead
+from indexer.pictures import AHEAD, Preparation, Prepared, prepare_ahead, remembered_hashes
+from indexer.progress import Advance, Track
 from indexer.spool import Spool
-from indexer.vectors import VectorArchive, check_vectors, unusable
+from indexer.vectors import VectorArchive
 
-log = logging.getLogger(__name__)
-
-_ENCODER_ERRORS = (MoonError, ValueError, RuntimeError)
-"""What processors and torch (out of memory included) raise on an input they cannot handle."""
+MAX_PICTURES = AHEAD // 2
+"""A batch ends with so many pictures, so that those of the next one are decoded meanwhile."""
 
 
-def embed_catalog(
-    rows: Spool,
-    archive: VectorArchive,
-    load_embedder: Callable[[], Embedder],
-    settings: Settings,
-    report: Report,
-    advance: Callable[[int], None],
-) -> Entries:
-    """The products whose vectors are in ``archive`` afterwards; new ones are embedded, each batch becomes a part.
+@dataclass
+class Batch:
+    """New products with their places; those of equal content are embedded once. ``largest``: tokens of the largest."""
 
-    The largest products come first: neighbours of like size waste no padding, and too little memory shows at once.
-    ``load_embedder`` is called when the first unknown product turns up, ``advance`` with the number of products done.
+    rows: list[tuple[int, Prepared]] = field(default_factory=list)
+    items: dict[str, Prepared] = field(default_factory=dict)
+    largest: int = 0
+    pictures: int = 0
+
+    def add(self, place: int, item: Prepared, tokens: int) -> None:
+        self.rows.append((place, item))
+        if item.content not in self.items:
+            self.items[item.content] = item
+            self.largest = max(self.largest, tokens)
+            self.pictures += len(item.images)
+
+    def has_room(self, item: Prepared, tokens: int, max_tokens: int) -> bool:
+        """Whether the batch stays within its limits with ``item``; one product alone always does."""
+        padded = (len(self.items) + 1) * max(self.largest, tokens)
+        return not self.items or (padded <= max_tokens and self.pictures + len(item.images) <= MAX_PICTURES)
+
+
+class Embedding:
+    """Embeds products of a catalog that are new, each batch becomes a part of the archive.
+
+    ``load_embedder`` is called when the first unknown product turns up. ``clock`` is told what was waited for:
+    ``decode``, ``model``, ``encode`` and ``write``.
     """
-    entries = Entries(rows)
-    embedder: Embedder | None = None
-    for batch in _batches(rows, archive, settings):
-        report.add(problem for _, item in batch for problem in item.problems)
-        items = [item for _, item in batch if item.content not in archive and not item.is_empty]
-        failed: dict[str, str] = {}
-        if new := list({item.content: item for item in items}.values()):
-            embedder = embedder or load_embedder()
-            failed = _embed(new, archive, embedder)
-        for place, item in batch:
-            if item.content in archive:
+
+    def __init__(
+        self,
+        rows: Spool,
+        archive: VectorArchive,
+        load_embedder: Callable[[], CatalogEmbedder],
+        settings: Settings,
+        clock: Clock | None = None,
+    ) -> None:
+        self.rows, self.archive, self.settings, self.clock = rows, archive, settings, clock or Clock()
+        self.load_embedder = load_embedder
+        self._loaded: BatchEncoder | None = None
+
+    def of(self, places: Iterable[int], report: Report, advance: Advance) -> Entries:
+        """Those products at ``places`` in the catalog whose vectors are in the archive afterwards.
+
+        Neighbours of like size waste no padding (see :meth:`Spool.largest_first`). ``advance`` is told how many more
+        are done.
+        """
+        entries, batch = Entries(self.rows), Batch()
+        order, places = tee(places)
+        prepared = prepare_ahead(map(self.rows.__getitem__, order), self.archive, self.settings)
+        for place, item in self.clock.waiting("decode", zip(places, prepared, strict=True)):
+            self.clock.beside += item.seconds
+            report.add(item.problems)
+            if item.content in self.archive:
                 entries.add(place, item.content)
+                advance(1)
+            elif item.is_empty:
+                report.add([item.reject])
+                advance(1)
             else:
-                report.add([_reject(item, failed[item.content]) if item.content in failed else item.reject])
-        advance(len(batch))
-    return entries
+                tokens = self._encoder.tokens(item)
+                if not batch.has_room(item, tokens, self._encoder.max_tokens):
+                    self._finish(batch, entries, report, advance)
+                    batch = Batch()
+                batch.add(place, item, tokens)
+        if batch.rows:
+            self._finish(batch, entries, report, advance)
+        return entries
+
+    def unknown(self) -> Iterator[int]:
+        """Places of the products that may be new, the largest first: those whose vectors are not known by what is
+        remembered of their pictures."""
+        with remembered_hashes(self.settings) as hashes:
+            preparation = Preparation(self.archive, hashes, self.settings)
+            yield from (place for place in self.rows.largest_first() if not preparation.is_known(self.rows[place]))
+
+    @property
+    def _encoder(self) -> BatchEncoder:
+        if self._loaded is None:
+            with self.clock.stage("model"):
+                self._loaded = BatchEncoder(self.load_embedder())
+        return self._loaded
+
+    def _finish(self, batch: Batch, entries: Entries, report: Report, advance: Advance) -> None:
+        with self.clock.stage("encode"):
+            encoded = self._encoder.encode(list(batch.items.values()))
+        with self.clock.stage("write"):
+            if encoded.items:
+                contents = [item.content for item in encoded.items]
+                self.archive.append(contents, np.stack(encoded.vectors), [item.broken for item in encoded.items])
+        for place, item in batch.rows:
+            if failure := encoded.failed.get(item.content):
+                report.add([_reject(item, failure)])
+            else:
+                entries.add(place, item.content)
+        advance(len(batch.rows))
 
 
-def _batches(rows: Spool, archive: VectorArchive, settings: Settings) -> Iterator[list[tuple[int, Prepared]]]:
-    """Known products pass through; a batch ends with ``batch_size`` new ones or four times as many new pictures."""
-    batch: list[tuple[int, Prepared]] = []
-    new = pictures = 0
-    order, places = tee(rows.largest_first())
-    for place, item in zip(places, prepare_ahead(map(rows.__getitem__, order), archive, settings), strict=True):
-        batch.append((place, item))
-        new += item.content not in archive
-        pictures += len(item.images)
-        if new >= settings.batch_size or pictures >= 4 * settings.batch_size or len(batch) >= 32 * settings.batch_size:
-            yield batch
-            batch, new, pictures = [], 0, 0
-    if batch:
-        yield batch
+Spread = Callable[[Embedding, Track], None]
+"""Has others embed what they can before this process does the rest."""
 
 
-def _embed(items: list[Prepared], archive: VectorArchive, embedder: Embedder) -> dict[str, str]:
-    """Embed one batch into the archive; if that fails, one by one. Returns the reasons of failures by content hash.
-
-    Raises ModelError if the model is at fault: every item fails, or the vectors have the wrong shape.
-    """
-    failed: dict[str, str] = {}
-    try:
-        vectors = _vectors(items, embedder)
-    except ModelError:
-        raise
-    except _ENCODER_ERRORS as error:
-        log.warning("a batch of %d products failed (%s); embedding them one by one", len(items), error)
-        items, vectors = _embed_singly(items, embedder, failed)
-    bad = unusable(vectors)
-    good = [item for item, is_bad in zip(items, bad, strict=True) if not is_bad]
-    failed |= {
-        item.content: "the model gave a vector without direction"
-        for item, is_bad in zip(items, bad, strict=True)
-        if is_bad
-    }
-    if good:
-        archive.append([item.content for item in good], vectors[~bad], [item.broken for item in good])
-    return failed
+def alone(embedding: Embedding, track: Track) -> None:
+    """Nobody helps."""
 
 
-def _embed_singly(items: list[Prepared], embedder: Embedder, failed: dict[str, str]) -> tuple[list[Prepared], Vectors]:
-    done: list[Prepared] = []
-    vectors: list[Vectors] = []
-    for item in items:
-        try:
-            vectors.append(_vectors([item], embedder))
-            done.append(item)
-        except _ENCODER_ERRORS as error:
-            failed[item.content] = f"the model cannot embed it ({error})"
-    if not done and len(items) > 1:
-        raise ModelError(f"all {len(items)} products of a batch failed, the last one: {failed[items[-1].content]}")
-    return done, np.concatenate([np.empty((0, embedder.dimensions), np.float32), *vectors])
-
-
-def _vectors(items: Sequence[Prepared], embedder: Embedder) -> Vectors:
-    vectors = embedder.embed_products([item.row.product for item in items], [item.images for item in items])
-    check_vectors(vectors, len(items), embedder.dimensions)
-    return vectors
-
-
-def _reject(item: Prepared, reason: str) -> Problem:
-    remedy = "check the product's texts and pictures"
-    return Problem("reject", item.row.product.id, item.row.number, "vector", reason, remedy, item.row.file)
+def _reject(item: Prepared, failure: Failure) -> Problem:
+    product = item.row.product
+    return Problem("reject", product.id, item.row.number, "vector", failure.reason, failure.remedy, item.row.file)

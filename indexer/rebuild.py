@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,27 +15,20 @@ from filelock import FileLock, Timeout
 from app.catalog.columns import Columns, Mapped
 from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
-from app.encoder import Embedder
+from app.encoder import CatalogEmbedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
-from indexer.embedding import embed_catalog
+from indexer.clock import Clock
+from indexer.embedding import Embedding, Spread, alone
 from indexer.entries import Survey
+from indexer.progress import Track, untracked
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
 
 log = logging.getLogger(__name__)
-
-Advance = Callable[[int], None]
-Track = Callable[[str, int], AbstractContextManager[Advance]]
-"""Opens a progress display for (stage, items) and gives a function that is told how many more items are done."""
-
-
-def untracked(stage: str, items: int) -> AbstractContextManager[Advance]:
-    """No progress display."""
-    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True)
@@ -45,9 +37,9 @@ class Model:
 
     name: str
     fingerprint: str
-    load: Callable[[], Embedder]
+    load: Callable[[], CatalogEmbedder]
 
-    def loaded(self) -> Embedder:
+    def loaded(self) -> CatalogEmbedder:
         """The embedder. Raises ModelError if it is not the model that the fingerprint was taken of."""
         embedder = self.load()
         if embedder.fingerprint != self.fingerprint:
@@ -57,7 +49,7 @@ class Model:
 
 @dataclass
 class Outcome:
-    """What a rebuild did. ``build`` is the published build; ``timings`` are seconds per stage."""
+    """What a rebuild did. ``build`` is the published build; ``clock`` knows where the time went."""
 
     build: str
     changed: bool
@@ -67,7 +59,7 @@ class Outcome:
     report_file: Path
     recall: float = 1.0
     dropped: list[str] = field(default_factory=list)
-    timings: dict[str, float] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
 
 
 def rebuild(
@@ -77,18 +69,31 @@ def rebuild(
     model: Model,
     track: Track = untracked,
     mapping: Mapped | None = None,
+    spread: Spread = alone,
 ) -> Outcome:
     """Bring the published index in line with ``catalog``; searches go on undisturbed until the new build is published.
 
     ``catalog`` is a path or URL (see :func:`~app.catalog.sources.catalog_files`), ``mapping`` says which columns hold
-    which field where names do not tell (see :func:`~app.catalog.columns.choose`).
+    which field where names do not tell (see :func:`~app.catalog.columns.choose`). ``spread`` has others embed first:
+    other processes (:mod:`indexer.ranks`), other machines (:mod:`indexer.on_ray`). What they leave is done here.
 
     Raises CatalogError if the catalog cannot be read or has no usable product, IndexUnavailableError if another rebuild
     runs or the new build fails its verification, ModelError if the model cannot be used. After any of them, or after
     being killed, the published build is what it was, and the next run goes on with the vectors that are on disk.
     """
     with only_one_writer(settings.data), Spool(settings.data) as rows:
-        return _rebuild(catalog, settings, store, model, track, mapping, rows)
+        return _rebuild(catalog, settings, store, model, track, mapping, spread, rows)
+
+
+def embed_share(catalog: Path | str, settings: Settings, model: Model, mapping: Mapped | None, spread: Spread) -> None:
+    """What a process does of a rebuild that another one leads: it embeds its share of the catalog into the archive."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with Spool(settings.data) as rows:
+        for row in stream_catalog(catalog, Report(), mapping):
+            rows.append(row)
+        rows.close_for_writing()
+        archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
+        spread(Embedding(rows, archive, model.loaded, settings), untracked)
 
 
 def _rebuild(
@@ -98,27 +103,31 @@ def _rebuild(
     model: Model,
     track: Track,
     mapping: Mapped | None,
+    spread: Spread,
     rows: Spool,
 ) -> Outcome:
     started = datetime.now(UTC)
     build_id = f"{started:%Y%m%dT%H%M%S}-{started.microsecond:06x}"
     report = Report()
     report_file = report_path(settings, build_id)
-    timings: dict[str, float] = {}
+    clock = Clock()
 
-    with _timed(timings, "read"):
+    with clock.stage("read"):
         for row in stream_catalog(catalog, report, mapping, _log_columns):
             rows.append(row)
         rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
+        archive.remove_leftovers()
     known = len(archive)
-    with _timed(timings, "embed"), track("Pictures and vectors", len(rows)) as advance:
-        entries = embed_catalog(rows, archive, model.loaded, settings, report, advance)
+    embedding = Embedding(rows, archive, model.loaded, settings, clock)
+    spread(embedding, track)
+    with track("Pictures and vectors", len(rows)) as advance:
+        entries = embedding.of(rows.largest_first(), report, advance)
     if not entries:
         report.write(report_file)
         raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
 
-    with _timed(timings, "compare"):
+    with clock.stage("compare"):
         survey = Survey.of(entries, report)
     embedded = len(archive) - known
     published = _published(store)
@@ -126,7 +135,7 @@ def _rebuild(
     unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
     if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
-        return Outcome(published.build, False, len(entries), embedded, report, report_file, timings=timings)
+        return Outcome(published.build, False, len(entries), embedded, report, report_file, clock=clock)
 
     report.write(report_file)
     manifest = Manifest(
@@ -145,16 +154,17 @@ def _rebuild(
         mean_words=survey.mean_words,
     )
     with store.create(manifest) as writer:
-        with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
+        with clock.stage("load"), track("Loading the index", len(entries)) as advance:
             archive.merge_parts()
             sample = build.load(entries, archive, writer, advance)
-        with _timed(timings, "finish"):
-            writer.finish(manifest.model_copy(update={"timings": dict(timings)}))
-    with _timed(timings, "verify"):
+        timings = {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()}
+        with clock.stage("optimise"):
+            writer.finish(manifest.model_copy(update={"timings": timings}))
+    with clock.stage("verify"):
         recall = _verified(store, build_id, len(entries), sample)
     store.publish(build_id)
     dropped = drop_old_builds(store, settings)
-    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, timings)
+    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, clock)
 
 
 def drop_old_builds(store: Store, settings: Settings) -> list[str]:
@@ -240,11 +250,3 @@ def only_one_writer(data: Path) -> Iterator[None]:
                 yield
         except Timeout:
             raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timings[stage] = round(time.perf_counter() - start, 3)
-    log.info("%s: %.1f s", stage, timings[stage])

@@ -34,7 +34,7 @@ _DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Val
 
 
 class VectorArchive:
-    """Known vectors by content hash, for one process at a time.
+    """Known vectors by content hash; several processes may append at a time.
 
     Every part is read completely at the start; damaged ones are set aside as ``*.damaged``.
     """
@@ -45,13 +45,24 @@ class VectorArchive:
         self._broken: dict[str, Broken] = {}
         self._dimensions = 0
         self.damaged: list[Path] = []
-        for leftover in folder.glob("*.tmp"):
-            leftover.unlink()
-        for part in sorted(folder.glob("part-*.parquet")):
+        self._read: set[str] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the parts that others have written."""
+        for part in sorted(self._folder.glob("part-*.parquet")):
+            if part.name in self._read:
+                continue
             try:
                 self._remember(_read(part))
+                self._read.add(part.name)
             except _DAMAGE as error:
                 self._set_aside(part, error)
+
+    def remove_leftovers(self) -> None:
+        """Delete parts that killed writers began; no other process may be writing."""
+        for leftover in self._folder.glob("*.tmp"):
+            leftover.unlink()
 
     @property
     def dimensions(self) -> int:
@@ -125,6 +136,7 @@ class VectorArchive:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self._folder / name)
+        self._read.add(name)
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -25,6 +25,8 @@ class ColourWordEmbedder:
     name = "colour-words"
     fingerprint = "colour-words-1"
     dimensions = 64
+    max_tokens = 4
+    """So many products at once, each of which counts as one token."""
 
     def __init__(self) -> None:
         self.embedded_products = 0
@@ -33,6 +35,9 @@ class ColourWordEmbedder:
         self.embedded_products += len(products)
         words = [" ".join([p.title, *p.category, *chain(*p.attributes.values())]) for p in products]
         return np.stack([_embed(text, pictures) for text, pictures in zip(words, images, strict=True)])
+
+    def tokens(self, product: Product, images: Sequence[Image.Image]) -> int:
+        return 1
 
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
         vectors = [_embed(q.text, [q.image] if q.image is not None else []) for q in queries]

@@ -26,5 +26,5 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     kept = bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT)) and bool(mallopt(TRIM_THRESHOLD, KEPT_BYTES))
-    logger.info("freed memory is kept: %s", kept)
+    logger.debug("freed memory is kept: %s", kept)
     return kept

@@ -15,8 +15,10 @@ from PIL.Image import Image
 from app.encoder import Vectors
 from app.errors import BadInputError, ModelError
 from app.moon.allocator import keep_freed_memory
+from app.moon.batch_size import TOKENS_AT_ONCE, TokenCounts, tokens_that_fit
 from app.moon.boxes import cropped, usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
+from app.moon.device import choose_device, choose_dtype
 from app.moon.fast_decoder import FastDecoder
 from app.moon.fast_tower import FastTower
 from app.moon.fingerprint import model_fingerprint, model_name
@@ -53,17 +55,26 @@ class MoonEmbedder:
         self._detector = detector
         self._batch_size = batch_size
         self._lock = threading.Lock()
+        self._token_counts = TokenCounts(module)
+        self.max_tokens = TOKENS_AT_ONCE
 
     def embed_products(self, products: Sequence[Product], images: Sequence[Sequence[Image]]) -> Vectors:
-        """Pictures with their core crops, then title, category and attributes; shape (products, dimensions)."""
+        """Pictures with their core crops, then title, category and attributes; shape (products, dimensions).
+
+        All products go through the model together: see :attr:`max_tokens`.
+        """
         with self._lock, self._seeing_each_picture_once():
             pictures = [
                 self._with_crops(list(own[:MAX_PICTURES]), product.title)
                 for product, own in zip(products, images, strict=True)
             ]
-            return self._encode(
-                [model_input(p, product_text(product)) for p, product in zip(pictures, products, strict=True)]
-            )
+            inputs = [model_input(p, product_text(product)) for p, product in zip(pictures, products, strict=True)]
+            return self._encode(inputs, at_once=len(inputs))
+
+    def tokens(self, product: Product, images: Sequence[Image]) -> int:
+        """Text, pictures and, as if every picture had one, their core crops."""
+        pictures = sum(self._token_counts.picture(*image.size) for image in images[:MAX_PICTURES])
+        return self._token_counts.text(product_text(product)) + 2 * pictures
 
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
         """Photo, its core crop, then the words; the crop is the query's own box or the detector's."""
@@ -112,17 +123,17 @@ class MoonEmbedder:
         return boxes
 
     @torch.inference_mode()
-    def _encode(self, inputs: list[dict[str, Any]]) -> Vectors:
+    def _encode(self, inputs: list[dict[str, Any]], at_once: int | None = None) -> Vectors:
         """As sentence-transformers' ``encode``, whose look at every parameter costs a fifth of a text query's time."""
         if not inputs:
             return np.zeros((0, self.dimensions), dtype=np.float32)
-        batch_size = self._batch_size
+        at_once = at_once or self._batch_size
         if self._model.device.type == "cpu" and any("image" in item for item in inputs):
-            batch_size = min(batch_size, CPU_PICTURE_BATCH)
+            at_once = min(at_once, CPU_PICTURE_BATCH)
         vectors = np.empty((len(inputs), self.dimensions), dtype=np.float32)
         longest_first = sorted(range(len(inputs)), key=lambda row: _length(inputs[row]), reverse=True)
-        for start in range(0, len(inputs), batch_size):
-            rows = longest_first[start : start + batch_size]
+        for start in range(0, len(inputs), at_once):
+            rows = longest_first[start : start + at_once]
             output = self._model(self.module.tokens([inputs[row] for row in rows]))
             vectors[rows] = output["sentence_embedding"].float().cpu().numpy()
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # bfloat16 is not exact enough for unit length
@@ -144,13 +155,16 @@ def _beside_crop(image: Image | None, box: Box | None) -> list[Image]:
 def load_encoder(settings: Settings) -> MoonEmbedder:
     """The configured checkpoint on the configured device. Raises ModelError if it cannot be loaded."""
     module, device = _on_device(settings)
-    return MoonEmbedder(
+    embedder = MoonEmbedder(
         module,
         _detector(settings, module, device),
         model_name(settings.model),
         model_fingerprint(settings.model, settings),
         settings.batch_size,
     )
+    if module.model.device.type == "cuda":
+        embedder.max_tokens = tokens_that_fit(embedder, module.model.device)
+    return embedder
 
 
 def load_detector(settings: Settings) -> Detector:
@@ -162,8 +176,8 @@ def load_detector(settings: Settings) -> Detector:
 
 def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
     device, why = choose_device(settings.device)
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
+    dtype, reason = choose_dtype(device)
+    logger.info("%s, %s: %s; %s", device, str(dtype).removeprefix("torch."), why, reason)
     module = load_module(settings.model, dtype)
     try:
         module.to(device)
@@ -180,15 +194,6 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
         else:
             tower.fold()
     return module, device
-
-
-def choose_device(wanted: str) -> tuple[str, str]:
-    """The device to compute on, and why it was chosen; ``auto`` takes a GPU where there is one."""
-    if wanted != "auto":
-        return wanted, "chosen by MOON_DEVICE"
-    if torch.cuda.is_available():
-        return "cuda", "a CUDA GPU was found"
-    return ("mps", "Apple GPU found") if torch.backends.mps.is_available() else ("cpu", "no GPU was found")
 
 
 def _detector(settings: Settings, module: MoonTransformer, device: str) -> Detector:

@@ -118,3 +118,16 @@ def test_a_file_that_drips_is_given_up(files, web, monkeypatch):
     monkeypatch.setattr(images, "WHOLE_FETCH_SECONDS", 0.1)
     with pytest.raises(BadInputError, match=r"/drips: .*not complete after 0\.1 seconds"):
         files.read(f"{web.url}/drips", bytes)
+
+
+def test_a_stamp_changes_with_the_file_and_is_that_of_the_kept_copy_of_a_remote_one(files, tmp_path, web):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"one")
+    first = files.stamp(str(picture))
+    picture.write_bytes(b"another")
+    assert first.size == 3 != files.stamp(str(picture)).size
+    assert files.stamp(f"{web.url}/a") is None
+    files.read(f"{web.url}/a", bytes)
+    assert files.stamp(f"{web.url}/a").size == len("/a")
+    assert files.stamp(str(tmp_path / "gone.png")) is None
+    assert files.stamp(f"zip://a.png::{tmp_path}/shop.zip") is None

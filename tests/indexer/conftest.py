@@ -23,7 +23,7 @@ class Shop:
     def __init__(self, folder: Path, embedder: Any, size: int = 10) -> None:
         self.folder = folder
         self.embedder = embedder
-        self.settings = Settings(_env_file=None, data=folder / "data", batch_size=4)
+        self.settings = Settings(_env_file=None, data=folder / "data")
         self.store = open_store(self.settings)
         self.loads = 0
         self.rows: list[dict[str, Any]] = []

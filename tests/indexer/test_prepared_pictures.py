@@ -20,7 +20,7 @@ RED = (200, 30, 40)
 
 
 def settings(folder, **changes):
-    return Settings(_env_file=None, data=folder / "data", **{"batch_size": 4, **changes})
+    return Settings(_env_file=None, data=folder / "data", **changes)
 
 
 def row(number, *images, title="Chair"):
@@ -84,12 +84,13 @@ def test_pictures_are_decoded_in_parallel_and_only_so_far_ahead(tmp_path, monkey
         return decode(*arguments)
 
     monkeypatch.setattr(pictures, "_decode", slow)
+    monkeypatch.setattr(pictures, "AHEAD", 16)
     monkeypatch.setattr(pictures.os, "cpu_count", lambda: 4)
     items = prepare_ahead((row(number, tmp_path / "a.png") for number in range(100)), None, settings(tmp_path))
     assert next(items).row.number == 0
     time.sleep(0.3)
     assert most[0] > 1
-    assert started[0] <= 4 * 4 + 1
+    assert started[0] <= 16 + 1
     assert [item.row.number for item in items] == list(range(1, 100))
 
 

@@ -37,7 +37,7 @@ def test_a_catalog_becomes_a_published_index_that_finds_its_products(shop):
     assert (manifest.products, manifest.rejected, manifest.warnings) == (10, 0, 0)
     assert (manifest.attribute_keys, manifest.number_keys) == (["color"], ["price"])
     assert (manifest.model, manifest.fingerprint, manifest.dimensions) == ("colour words", "colour-words-1", 64)
-    assert set(manifest.timings) == {"read", "embed", "compare", "load"}
+    assert set(manifest.timings) == {"read", "decode", "model", "encode", "write", "compare", "load"}
 
 
 def test_a_second_rebuild_without_changes_neither_loads_the_model_nor_makes_a_build(shop):

@@ -64,8 +64,18 @@ def test_a_part_with_other_dimensions_is_set_aside(tmp_path):
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     (tmp_path / "part-1.parquet.tmp").write_bytes(b"half")
-    assert len(VectorArchive(tmp_path)) == 0
+    archive = VectorArchive(tmp_path)
+    archive.remove_leftovers()
+    assert len(archive) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_wrote_meanwhile_is_known_after_a_refresh(tmp_path):
+    archive = VectorArchive(tmp_path)
+    other = filled(tmp_path)
+    assert len(archive) == 0
+    archive.refresh()
+    assert len(archive) == len(other) > 0
 
 
 def test_many_small_parts_become_few_with_the_same_vectors(tmp_path):

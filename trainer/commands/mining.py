@@ -108,7 +108,8 @@ def mine(
     if range_min >= top_k:
         raise BadInputError(f"--range-min {range_min} leaves nothing of --top-k {top_k}; lower one or raise the other")
     settings = _settings(model=model)
-    from app.moon.embedder import choose_device, load_encoder
+    from app.moon.device import choose_device
+    from app.moon.embedder import load_encoder
     from trainer.data.boxes import BoxCache
     from trainer.data.mine import mine as run
     from trainer.data.mine_vectors import Reader

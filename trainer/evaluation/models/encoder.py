@@ -17,7 +17,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelError
-from app.moon.embedder import choose_device
+from app.moon.device import choose_device, choose_dtype
 from app.moon.segments import reserved_tokens, without
 from app.settings import Settings
 from trainer.evaluation.models.base import Content, Segment, Vectors
@@ -112,8 +112,8 @@ def load_transformer(checkpoint: Checkpoint, settings: Settings) -> StrictTransf
 def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
     """Where and how precisely a baseline computes, by the rules that hold for MOON."""
     device, why = choose_device(settings.device)
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    logger.info("device: %s (%s), dtype: %s", device, why, str(dtype).removeprefix("torch."))
+    dtype, reason = choose_dtype(device)
+    logger.info("%s, %s: %s; %s", device, str(dtype).removeprefix("torch."), why, reason)
     return device, dtype
 
 

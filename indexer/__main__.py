@@ -1,0 +1,5 @@
+"""`python -m indexer`, and so `accelerate launch -m indexer`."""
+
+from indexer.cli import main
+
+main()
