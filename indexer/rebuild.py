@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,8 +23,9 @@ from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
+from indexer.changes import Changes, changes_since, write_records
 from indexer.embedding import embed_catalog
-from indexer.entries import Survey
+from indexer.entries import Entries, Survey
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
 
@@ -144,24 +146,50 @@ def _rebuild(
         number_keys=survey.number_keys,
         mean_words=survey.mean_words,
     )
-    with store.create(manifest) as writer:
-        with _timed(timings, "load"), track("Loading the index", len(entries)) as advance:
-            archive.merge_parts()
-            sample = build.load(entries, archive, writer, advance)
-        with _timed(timings, "finish"):
-            writer.finish(manifest.model_copy(update={"timings": dict(timings)}))
-    with _timed(timings, "verify"):
-        recall = _verified(store, build_id, len(entries), sample)
+    changes = None
+    if published and store.copies:
+        changes = changes_since(published, manifest, survey.records, record_path(settings, published.build))
+    recall = _make(store, manifest, entries, archive, changes, track, timings)
+    write_records(survey.records, record_path(settings, build_id))
     store.publish(build_id)
     dropped = drop_old_builds(store, settings)
     return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, timings)
 
 
+def _make(
+    store: Store,
+    manifest: Manifest,
+    entries: Entries,
+    archive: VectorArchive,
+    changes: Changes | None,
+    track: Track,
+    timings: dict[str, float],
+) -> float:
+    """Load a build, finish and verify it; returns its recall. What fails as a copy is made again from nothing."""
+    with_base = manifest if changes is None else changes.fitted(manifest)
+    try:
+        with build.start(store, with_base, changes) as writer:
+            count = len(entries) if changes is None else len(changes.changed)
+            with _timed(timings, "load"), track("Loading the index", count) as advance:
+                archive.merge_parts()
+                sample = build.load(entries, archive, writer, advance, changes)
+            with _timed(timings, "finish"):
+                writer.finish(with_base.model_copy(update={"timings": dict(timings)}))
+        with _timed(timings, "verify"):
+            return _verified(store, manifest.build, len(entries), sample)
+    except IndexUnavailableError as error:
+        if changes is None:
+            raise
+        log.warning("every product is loaded anew: %s", error)
+    return _make(store, manifest, entries, archive, None, track, timings)
+
+
 def drop_old_builds(store: Store, settings: Settings) -> list[str]:
-    """Drop builds beyond ``settings.keep_builds`` with their reports, and reports of failed runs before the newest."""
+    """Drop builds beyond ``settings.keep_builds`` with their files, and files of failed runs before the newest."""
     dropped = build.drop_old_builds(store, settings.keep_builds)
     kept = {manifest.build for manifest in store.builds()}
-    for file in report_path(settings, "").parent.glob("*.parquet"):
+    beside = (path(settings, "").parent for path in (report_path, record_path))
+    for file in chain.from_iterable(folder.glob("*.parquet") for folder in beside):
         if kept and file.stem not in kept and file.stem < max(kept):
             file.unlink()
     return dropped
@@ -170,6 +198,11 @@ def drop_old_builds(store: Store, settings: Settings) -> list[str]:
 def report_path(settings: Settings, build_id: str) -> Path:
     """Where the problems of a build's catalog are listed."""
     return settings.data / "reports" / f"{build_id}.parquet"
+
+
+def record_path(settings: Settings, build_id: str) -> Path:
+    """Where it is written what a build holds of every product."""
+    return settings.data / "records" / f"{build_id}.parquet"
 
 
 def vectors_folder(settings: Settings) -> Path:

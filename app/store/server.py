@@ -43,12 +43,17 @@ _ABANDONED_AFTER = timedelta(days=7)
 class ServerStore:
     """The builds of ``index`` on the server that ``client`` talks to; any number of machines may read."""
 
+    copies = False
+
     def __init__(self, client: QdrantClient, index: str) -> None:
         self._client = client
         self._index = index
 
     @server_errors()
-    def create(self, manifest: Manifest) -> BuildWriter:
+    def create(self, manifest: Manifest, base: str | None = None) -> BuildWriter:
+        """Start a new build. Raises ValueError for a ``base``: a server has no request that copies a collection."""
+        if base is not None:
+            raise ValueError(f"build {manifest.build} cannot start as a copy of {base} on a Qdrant server")
         check_build_id(manifest.build)
         indexes = dict.fromkeys(keyword_paths(manifest), models.PayloadSchemaType.KEYWORD)
         indexes |= dict.fromkeys(number_paths(manifest), models.PayloadSchemaType.FLOAT)
@@ -92,6 +97,9 @@ class ServerStore:
             if text is not None:
                 found[name.removeprefix(self._collection(""))] = text
         return newest_first(found)
+
+    def disk_bytes(self, build: str) -> int | None:
+        return None
 
     def rollback(self) -> str:
         build = build_before(self.published(), self.builds())
@@ -164,6 +172,10 @@ class ServerWriter:
         check_points(points, self._manifest.dimensions)
         for rows in _batches(map(self._row, points)):
             self._client.upload_points(self._collection, rows, batch_size=len(rows), max_retries=3, wait=True)
+
+    @server_errors()
+    def remove(self, ids: Sequence[str]) -> None:
+        self._client.delete(self._collection, [point_id(i) for i in ids], wait=True)
 
     def _row(self, point: Point) -> models.PointStruct:
         vectors: dict[str, Any] = {"": point.vector.tolist()}
