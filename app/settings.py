@@ -38,6 +38,18 @@ class Settings(BaseSettings):
     )
     qdrant_url: str = Field(default="http://127.0.0.1:6333", description="Qdrant server, used when store=server")
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server")
+    qdrant_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the server's certificate, for https URLs"
+    )
+    qdrant_grpc_port: int | None = Field(
+        default=None, description="Talk gRPC to this port of the Qdrant server, usually 6334; unset: REST at qdrant_url"
+    )
+    qdrant_shards: int | None = Field(
+        default=None, ge=1, description="Shards of a new build on a Qdrant cluster; unset: one for each node"
+    )
+    qdrant_replicas: int | None = Field(
+        default=None, ge=1, description="Copies of every shard; unset: as the Qdrant server is configured, usually 1"
+    )
     collection: str = Field(default="products", description="Name of the published index (alias on a Qdrant server)")
     keep_builds: int = Field(default=3, ge=1, description="Builds kept for rollback, the published one included")
     host: str = Field(default="127.0.0.1", description="Address that `app serve` listens on")

@@ -60,9 +60,9 @@ class EdgeStore:
         with ExitStack() as on_failure:
             on_failure.callback(lock.release)
             self._remove_leftovers()
-            writer = EdgeWriter(
-                self._folder / f"{_UNFINISHED}{manifest.build}", final, manifest, lock, base and self._folder / base
-            )
+            unfinished = self._folder / f"{_UNFINISHED}{manifest.build}"
+            copied = None if base is None else self._folder / base
+            writer = EdgeWriter(unfinished, final, manifest, lock, copied)
             on_failure.pop_all()
         return writer
 
