@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     grounding_model: str = Field(
         default="Qwen/Qwen2.5-VL-3B-Instruct", description="Folder or Hub id, used when detector=grounding"
     )
+    dim: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only the first numbers of every vector are indexed and searched, so many; unset: all. The indexer "
+        "and the server must agree",
+    )
     data: Path = Field(default=ROOT / ".moon", description="Folder of vectors, builds and manifests")
     store: Literal["edge", "server"] = Field(
         default="edge", description="edge: Qdrant inside this process; server: Qdrant server or cluster at qdrant_url"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import IndexUnavailableError
+from app.matryoshka import shortened
 from app.schema import Filters, Product
 from app.store.base import BuildWriter, Index, Manifest, Point, Store
 from indexer.changes import Changes
@@ -43,12 +44,14 @@ def start(store: Store, manifest: Manifest, changes: Changes | None) -> BuildWri
 def load(
     entries: Entries,
     archive: VectorArchive,
+    dimensions: int,
     writer: BuildWriter,
     advance: Callable[[int], None],
     changes: Changes | None = None,
 ) -> Sample:
-    """Write every product with its vector, part by part, or only the changed ones; returns a sample for :func:`verify`.
+    """Write every product, or only the changed ones, with the first ``dimensions`` numbers of its vector.
 
+    Returns a sample for :func:`verify`.
     Half of the sample is taken from what is written, and all of it from the catalog, so that it tells of a copy both
     whether it was a good one and whether the changes reached it.
     """
@@ -57,7 +60,7 @@ def load(
     sampled = np.union1d(_some(everything), _some(changed))
     sample = Sample(entries.only(sampled).ids())
     present = entries.only(np.setdiff1d(sampled, changed)).ids()
-    for points in _points(entries.only(np.union1d(sampled, changed)), archive):
+    for points in _points(entries.only(np.union1d(sampled, changed)), archive, dimensions):
         sample.points |= {p.product.id: p for p in points if p.product.id in sample.ids}
         if new := [p for p in points if p.product.id not in present]:
             writer.add(new)
@@ -97,9 +100,9 @@ def drop_old_builds(store: Store, keep: int) -> list[str]:
     return dropped
 
 
-def _points(entries: Entries, archive: VectorArchive) -> Iterator[list[Point]]:
+def _points(entries: Entries, archive: VectorArchive, dimensions: int) -> Iterator[list[Point]]:
     products = entries.with_vectors(archive.batches())
-    while points := [Point(product, vector) for product, vector in islice(products, LOAD_ROWS)]:
+    while points := [Point(product, shortened(vector, dimensions)) for product, vector in islice(products, LOAD_ROWS)]:
         yield points
 
 

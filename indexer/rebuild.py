@@ -19,6 +19,7 @@ from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
 from app.encoder import Embedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
+from app.matryoshka import check_dim, shortened_fingerprint
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
@@ -48,10 +49,13 @@ class Model:
     name: str
     fingerprint: str
     load: Callable[[], Embedder]
+    dim: int | None = None
+    """Numbers of its vectors that builds hold, the first ones; None: all."""
 
     def loaded(self) -> Embedder:
         """The embedder. Raises ModelError if it is not the model that the fingerprint was taken of."""
         embedder = self.load()
+        check_dim(self.dim, embedder.dimensions)
         if embedder.fingerprint != self.fingerprint:
             raise ModelError(f"model {self.name} changed while it was being loaded; run `indexer rebuild` again")
         return embedder
@@ -114,6 +118,8 @@ def _rebuild(
         rows.close_for_writing()
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
     known = len(archive)
+    if known:
+        check_dim(model.dim, archive.dimensions)
     with _timed(timings, "embed"), track("Pictures and vectors", len(rows)) as advance:
         entries = embed_catalog(rows, archive, model.loaded, settings, report, advance)
     if not entries:
@@ -124,7 +130,8 @@ def _rebuild(
         survey = Survey.of(entries, report)
     embedded = len(archive) - known
     published = _published(store)
-    state = (MANIFEST_VERSION, model.fingerprint, survey.catalog_hash)
+    fingerprint = shortened_fingerprint(model.fingerprint, model.dim)
+    state = (MANIFEST_VERSION, fingerprint, survey.catalog_hash)
     unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
     if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
@@ -135,8 +142,8 @@ def _rebuild(
         build=build_id,
         created=started,
         model=model.name,
-        fingerprint=model.fingerprint,
-        dimensions=archive.dimensions,
+        fingerprint=fingerprint,
+        dimensions=model.dim or archive.dimensions,
         catalog=without_secrets(str(catalog)),
         catalog_hash=survey.catalog_hash,
         products=len(entries),
@@ -172,7 +179,7 @@ def _make(
             count = len(entries) if changes is None else len(changes.changed)
             with _timed(timings, "load"), track("Loading the index", count) as advance:
                 archive.merge_parts()
-                sample = build.load(entries, archive, writer, advance, changes)
+                sample = build.load(entries, archive, manifest.dimensions, writer, advance, changes)
             with _timed(timings, "finish"):
                 writer.finish(with_base.model_copy(update={"timings": dict(timings)}))
         with _timed(timings, "verify"):

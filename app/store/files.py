@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 _BLOCK = bytes(1 << 16)
@@ -35,8 +36,12 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """What the files below ``folder`` take, holes not counted."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    """What the files below ``folder`` take, holes not counted; 0 if there is no such folder."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            total += file.lstat().st_blocks * 512
+    return total
 
 
 def _copy_with_holes(source: str, target: str) -> None:
