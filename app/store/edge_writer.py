@@ -12,6 +12,7 @@ from filelock import BaseFileLock
 from qdrant_edge import (
     Distance,
     EdgeConfig,
+    EdgeOptimizersConfig,
     EdgeShard,
     EdgeSparseVectorParams,
     EdgeVectorParams,
@@ -31,6 +32,10 @@ from app.store.filters import keyword_paths, number_paths
 from app.store.points import check_final, check_points, point_id
 from app.store.words import product_words
 
+COPY_SEGMENTS = 8
+"""So many parts may a copy have, each with a graph of its own, before the engine merges the smallest (our decision). By
+default it has hardly more than the base, so a few changes would cost the graph of all products anew."""
+
 
 class EdgeWriter:
     """Loads ``.unfinished-<build>/`` and renames it to ``<build>/`` when it is complete and on disk.
@@ -48,7 +53,7 @@ class EdgeWriter:
         self._final = final
         self._folder = unfinished
         shard = unfinished / "shard"
-        self._shard = _empty_shard(shard, manifest) if base is None else _copied_shard(base, shard)
+        self._shard = _empty_shard(shard, manifest) if base is None else _copied_shard(shard, manifest, base)
 
     def add(self, points: Sequence[Point]) -> None:
         check_points(points, self._manifest.dimensions)
@@ -93,19 +98,26 @@ def _empty_shard(shard: Path, manifest: Manifest) -> EdgeShard:
     indexes = dict.fromkeys(keyword_paths(manifest), PayloadSchemaType.Keyword)
     indexes |= dict.fromkeys(number_paths(manifest), PayloadSchemaType.Float)
     shard.mkdir(parents=True)
-    vectors = EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine)
-    words = {WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)}
-    created = EdgeShard.create(str(shard), EdgeConfig(vectors=vectors, sparse_vectors=words, wal_enabled=False))
+    created = EdgeShard.create(str(shard), _config(manifest, None))
     for path, kind in indexes.items():
         created.update(UpdateOperation.create_field_index(path, kind))
     return created
 
 
-def _copied_shard(base: Path, shard: Path) -> EdgeShard:
+def _copied_shard(shard: Path, manifest: Manifest, base: Path) -> EdgeShard:
     copy_folder(base / "shard", shard)
     try:
-        return EdgeShard.load(str(shard))
+        return EdgeShard.load(str(shard), _config(manifest, EdgeOptimizersConfig(default_segment_number=COPY_SEGMENTS)))
     except Exception as error:  # the engine has no error class of its own
         raise IndexUnavailableError(
             f"build {base.name} cannot be opened ({error}); run `indexer rebuild CATALOG` or `indexer rollback`"
         ) from error
+
+
+def _config(manifest: Manifest, optimizers: EdgeOptimizersConfig | None) -> EdgeConfig:
+    return EdgeConfig(
+        vectors=EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine),
+        sparse_vectors={WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        optimizers=optimizers,
+        wal_enabled=False,
+    )
