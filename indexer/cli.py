@@ -54,7 +54,9 @@ def rebuild(
     dim: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Index only so many numbers of every vector, the first ones; set MOON_DIM to it to search them"
+            min=1,
+            metavar="N",
+            help="Index only so many numbers of every vector, the first ones; set MOON_DIM to it to search them",
         ),
     ] = None,
 ) -> None:
