@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.errors import IndexUnavailableError
 from app.matryoshka import shortened
 from app.schema import Filters, Product
-from app.store.base import BuildWriter, Index, Manifest, Point, Store
+from app.store.base import BuildWriter, Index, Point, Store
 from indexer.changes import Changes
 from indexer.entries import Entries
 from indexer.vectors import VectorArchive
@@ -31,16 +31,6 @@ class Sample:
     points: dict[str, Point] = field(default_factory=dict)
 
 
-def start(store: Store, manifest: Manifest, changes: Changes | None) -> BuildWriter:
-    """A new build: an empty one, or a copy of that which ``changes`` are relative to, without what is gone."""
-    if changes is None:
-        return store.create(manifest)
-    writer = store.create(manifest, changes.base.build)
-    if changes.removed:
-        writer.remove(changes.removed)
-    return writer
-
-
 def load(
     entries: Entries,
     archive: VectorArchive,
@@ -49,12 +39,13 @@ def load(
     advance: Callable[[int], None],
     changes: Changes | None = None,
 ) -> Sample:
-    """Write every product, or only the changed ones, with the first ``dimensions`` numbers of its vector.
+    """Write every product, or ``changes`` into a copy, with the first ``dimensions`` numbers of its vector.
 
-    Returns a sample for :func:`verify`.
-    Half of the sample is taken from what is written, and all of it from the catalog, so that it tells of a copy both
-    whether it was a good one and whether the changes reached it.
+    Returns a sample for :func:`verify`: products chosen from all, which tell whether a copy was a good one, and from those
+    that are written, which tell whether the changes reached it.
     """
+    if changes is not None and changes.removed:
+        writer.remove(changes.removed)
     everything = np.arange(len(entries))
     changed = everything if changes is None else changes.changed
     sampled = np.union1d(_some(everything), _some(changed))

@@ -173,15 +173,15 @@ def _make(
     timings: dict[str, float],
 ) -> float:
     """Load a build, finish and verify it; returns its recall. What fails as a copy is made again from nothing."""
-    with_base = manifest if changes is None else changes.fitted(manifest)
+    fitted = manifest if changes is None else changes.fitted(manifest)
     try:
-        with build.start(store, with_base, changes) as writer:
+        with store.create(fitted, None if changes is None else changes.base.build) as writer:
             count = len(entries) if changes is None else len(changes.changed)
             with _timed(timings, "load"), track("Loading the index", count) as advance:
                 archive.merge_parts()
                 sample = build.load(entries, archive, manifest.dimensions, writer, advance, changes)
             with _timed(timings, "finish"):
-                writer.finish(with_base.model_copy(update={"timings": dict(timings)}))
+                writer.finish(fitted.model_copy(update={"timings": dict(timings)}))
         with _timed(timings, "verify"):
             return _verified(store, manifest.build, len(entries), sample)
     except IndexUnavailableError as error:
