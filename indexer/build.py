@@ -41,8 +41,8 @@ def load(
 ) -> Sample:
     """Write every product, or ``changes`` into a copy, with the first ``dimensions`` numbers of its vector.
 
-    Returns a sample for :func:`verify`: products chosen from all, which tell whether a copy was a good one, and from those
-    that are written, which tell whether the changes reached it.
+    Returns a sample for :func:`verify`: products chosen from all, which tell whether a copy was a good one, and from
+    those that are written, which tell whether the changes reached it.
     """
     if changes is not None and changes.removed:
         writer.remove(changes.removed)

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import Shop
 
 from app.schema import Filters
 from app.store.edge_writer import EdgeWriter
@@ -13,8 +12,9 @@ from indexer import build
 
 
 @pytest.fixture
-def shop(tmp_path, embedder):
-    return Shop(tmp_path, embedder, size=30)
+def shop(shop, tmp_path_factory, embedder):
+    """A shop of 30 products, of which one change is few."""
+    return type(shop)(tmp_path_factory.mktemp("shop"), embedder, size=30)
 
 
 @pytest.fixture
