@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from app.batching import BatchedEmbedder
 from app.encoder import Embedder
 from app.errors import MoonError
+from app.matryoshka import with_dim
 from app.predict import Predictor
 from app.schema import Query
 from app.search import SearchEngine
@@ -59,7 +60,7 @@ class Service:
         from app.moon import load_encoder
 
         log.info("model: %s (%s)", settings.model, _origin(settings, "model"))
-        embedder = load_encoder(settings)
+        embedder = with_dim(load_encoder(settings), settings.dim)
         where = settings.data if settings.store == "edge" else settings.qdrant_url
         log.info("store: %s at %s (%s)", settings.store, where, _origin(settings, "store"))
         return cls(settings, embedder, open_store(settings))

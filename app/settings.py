@@ -32,12 +32,30 @@ class Settings(BaseSettings):
     grounding_model: str = Field(
         default="Qwen/Qwen2.5-VL-3B-Instruct", description="Folder or Hub id, used when detector=grounding"
     )
+    dim: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only the first numbers of every vector are indexed and searched, so many; unset: all. The indexer "
+        "and the server must agree",
+    )
     data: Path = Field(default=ROOT / ".moon", description="Folder of vectors, builds and manifests")
     store: Literal["edge", "server"] = Field(
         default="edge", description="edge: Qdrant inside this process; server: Qdrant server or cluster at qdrant_url"
     )
     qdrant_url: str = Field(default="http://127.0.0.1:6333", description="Qdrant server, used when store=server")
     qdrant_api_key: str | None = Field(default=None, description="API key of the Qdrant server")
+    qdrant_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the server's certificate, for https URLs"
+    )
+    qdrant_grpc_port: int | None = Field(
+        default=None, description="Talk gRPC to this port of the Qdrant server, usually 6334; unset: REST at qdrant_url"
+    )
+    qdrant_shards: int | None = Field(
+        default=None, ge=1, description="Shards of a new build on a Qdrant cluster; unset: one for each node"
+    )
+    qdrant_replicas: int | None = Field(
+        default=None, ge=1, description="Copies of every shard; unset: as the Qdrant server is configured, usually 1"
+    )
     collection: str = Field(default="products", description="Name of the published index (alias on a Qdrant server)")
     keep_builds: int = Field(default=3, ge=1, description="Builds kept for rollback, the published one included")
     host: str = Field(default="127.0.0.1", description="Address that `app serve` listens on")

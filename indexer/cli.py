@@ -66,6 +66,14 @@ def rebuild(
     engine: Annotated[
         Engine, typer.Option(help="Where products are embedded: here, or on a Ray cluster (see docs/indexer.md)")
     ] = Engine.local,
+    dim: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Index only so many numbers of every vector, the first ones; set MOON_DIM to it to search them",
+        ),
+    ] = None,
 ) -> None:
     """Bring the index in line with a catalog.
 
@@ -82,7 +90,7 @@ def rebuild(
     from indexer.rebuild import rebuild as run
 
     given = read_mapping(mapping or ())
-    settings = read_settings()
+    settings = read_settings() if dim is None else read_settings(dim=dim)
     with joined() as ranks:
         spread = _ray() if engine is Engine.ray else ranks.spread if ranks.size > 1 else alone
         if not ranks.leads:
@@ -133,16 +141,21 @@ def validate(catalog: Catalog, mapping: Mapping = None) -> None:
 
 @cli.command()
 def status() -> None:
-    """Show the builds and which one is published."""
+    """Show the builds, which one is published, and what they take on disk."""
     from app.store import open_store
-    from indexer.console import show_builds
+    from app.store.files import bytes_on_disk
+    from indexer.console import show_builds, size
+    from indexer.rebuild import vectors_folder
 
-    store = open_store(read_settings())
+    settings = read_settings()
+    store = open_store(settings)
     builds = store.builds()
     if not builds:
         typer.echo("There is no index yet. Make one with: indexer rebuild CATALOG")
         return
-    show_builds(builds, store.published())
+    show_builds([(manifest, store.disk_bytes(manifest.build)) for manifest in builds], store.published())
+    vectors = vectors_folder(settings)
+    typer.echo(f"Vectors of all models: {size(bytes_on_disk(vectors))} in {vectors}")
 
 
 @cli.command()
@@ -166,6 +179,7 @@ def prune(
 
     The published one always stays.
     """
+    from app.matryoshka import full_fingerprint
     from app.store import open_store
     from indexer.rebuild import drop_old_builds, only_one_writer, vectors_folder
 
@@ -175,7 +189,8 @@ def prune(
         dropped = drop_old_builds(store, settings)
         typer.echo(f"Deleted builds: {', '.join(dropped) or 'none'}.")
         if vectors:
-            used = {manifest.fingerprint for manifest in store.builds()} | {_model(settings).fingerprint}
+            used = {full_fingerprint(manifest.fingerprint) for manifest in store.builds()}
+            used.add(_model(settings).fingerprint)
             unused = [folder for folder in sorted(vectors_folder(settings).glob("*")) if folder.name not in used]
             for folder in unused:
                 shutil.rmtree(folder)
@@ -213,4 +228,4 @@ def _model(settings: Settings) -> Model:
 
         return load_encoder(settings)
 
-    return Model(model_name(settings.model), model_fingerprint(settings.model, settings), load)
+    return Model(model_name(settings.model), model_fingerprint(settings.model, settings), load, settings.dim)

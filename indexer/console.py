@@ -90,20 +90,34 @@ def show_products(items: Sequence[Prepared]) -> None:
         console.print(_printable(f"    not seen by the model: {', '.join(beside) or 'nothing'}"))
 
 
-def show_builds(builds: Sequence[Manifest], published: str | None) -> None:
-    """The builds, newest first."""
+def show_builds(builds: Sequence[tuple[Manifest, int | None]], published: str | None) -> None:
+    """The builds, newest first, each with the bytes it takes on disk if they are known."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("build", "state"):
         table.add_column(column, no_wrap=True)
-    for column in ("products", "rejects", "warnings"):
+    for column in ("products", "rejects", "warnings", "disk"):
         table.add_column(column, no_wrap=True, justify="right")
     for column in ("model", "age"):
         table.add_column(column, overflow="fold")
-    for manifest in builds:
+    for manifest, disk in builds:
         mark = "published" if manifest.build == published else "kept"
-        counts = (str(manifest.products), str(manifest.rejected), str(manifest.warnings))
+        counts = (str(manifest.products), str(manifest.rejected), str(manifest.warnings), size(disk))
         table.add_row(manifest.build, mark, *counts, _printable(manifest.model), age(manifest.created))
     _console().print(table)
+
+
+def size(count: int | None) -> str:
+    """A number of bytes in its largest unit.
+
+    >>> size(3_456_000), size(12), size(None)
+    ('3.5 MB', '12 B', '-')
+    """
+    if count is None:
+        return "-"
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
 
 
 def age(moment: datetime) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from app.catalog.problems import Report
 from app.encoder import Vectors
 from app.schema import Product
 from app.store.words import mean_length
+from indexer.changes import make_records
 from indexer.spool import Spool
 
 HASH_LETTERS = 64
@@ -41,11 +42,15 @@ class Entries:
     def product(self, place: int) -> Product:
         return self.spool[place].product
 
-    def sample(self, count: int) -> frozenset[str]:
-        """Ids of products chosen at random, the same ones for the same catalog."""
-        places = np.flatnonzero(self._contents).tolist()
-        chosen = random.Random(0).sample(places, min(count, len(places)))  # noqa: S311
-        return frozenset(self.product(place).id for place in chosen)
+    def only(self, places: NDArray[np.int64]) -> Entries:
+        """Those of the products at ``places``, counted among the products in the order of the catalog."""
+        chosen = Entries(self.spool)
+        rows = np.flatnonzero(self._contents)[places]
+        chosen._contents[rows] = self._contents[rows]
+        return chosen
+
+    def ids(self) -> frozenset[str]:
+        return frozenset(product.id for _, product in self)
 
     def with_vectors(
         self, batches: Iterable[tuple[list[str], Vectors]]
@@ -69,29 +74,34 @@ class Survey:
     """What has to be known of all products before a build is begun.
 
     ``catalog_hash`` changes with anything that a build or its manifest shows; the order of the rows is not part of it.
+    ``records`` are the products' own hashes (see :mod:`indexer.changes`).
     """
 
     catalog_hash: str
     attribute_keys: list[str]
     number_keys: list[str]
     mean_words: float
+    records: pl.DataFrame
 
     @classmethod
     def of(cls, entries: Entries, report: Report) -> Survey:
         attributes: set[str] = set()
         numbers: set[str] = set()
-        items = [_digest(f"{p.severity} {p.id} {p.field} {p.reason}") for p in report.problems]
+        ids: list[str] = []
+        records: list[bytes] = []
+        problems = [_digest(f"{p.severity} {p.id} {p.field} {p.reason}") for p in report.problems]
 
         def products() -> Iterator[Product]:
             for content, product in entries:
                 attributes.update(product.attributes)
                 numbers.update(product.numbers)
-                items.append(_digest(f"{content} {product.model_dump_json()}"))
+                ids.append(product.id)
+                records.append(_digest(f"{content} {product.model_dump_json()}"))
                 yield product
 
         mean_words = mean_length(products())
-        catalog_hash = hashlib.sha256(b"".join(sorted(items))).hexdigest()
-        return cls(catalog_hash, sorted(attributes), sorted(numbers), mean_words)
+        catalog_hash = hashlib.sha256(b"".join(sorted([*problems, *records]))).hexdigest()
+        return cls(catalog_hash, sorted(attributes), sorted(numbers), mean_words, make_records(ids, records))
 
 
 def _digest(item: str) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,13 +18,15 @@ from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
 from app.encoder import CatalogEmbedder
 from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
+from app.matryoshka import check_dim, shortened_fingerprint
 from app.schema import Filters
 from app.settings import Settings
 from app.store.base import MANIFEST_VERSION, Manifest, Store
 from indexer import build
+from indexer.changes import Changes, changes_since, write_records
 from indexer.clock import Clock
 from indexer.embedding import Embedding, Spread, alone
-from indexer.entries import Survey
+from indexer.entries import Entries, Survey
 from indexer.progress import Track, untracked
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
@@ -38,10 +41,13 @@ class Model:
     name: str
     fingerprint: str
     load: Callable[[], CatalogEmbedder]
+    dim: int | None = None
+    """Numbers of its vectors that builds hold, the first ones; None: all."""
 
     def loaded(self) -> CatalogEmbedder:
         """The embedder. Raises ModelError if it is not the model that the fingerprint was taken of."""
         embedder = self.load()
+        check_dim(self.dim, embedder.dimensions)
         if embedder.fingerprint != self.fingerprint:
             raise ModelError(f"model {self.name} changed while it was being loaded; run `indexer rebuild` again")
         return embedder
@@ -119,6 +125,8 @@ def _rebuild(
         archive = VectorArchive(vectors_folder(settings) / model.fingerprint)
         archive.remove_leftovers()
     known = len(archive)
+    if known:
+        check_dim(model.dim, archive.dimensions)
     embedding = Embedding(rows, archive, model.loaded, settings, clock)
     spread(embedding, track)
     with track("Pictures and vectors", len(rows)) as advance:
@@ -131,7 +139,8 @@ def _rebuild(
         survey = Survey.of(entries, report)
     embedded = len(archive) - known
     published = _published(store)
-    state = (MANIFEST_VERSION, model.fingerprint, survey.catalog_hash)
+    fingerprint = shortened_fingerprint(model.fingerprint, model.dim)
+    state = (MANIFEST_VERSION, fingerprint, survey.catalog_hash)
     unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
     if published and unchanged and _is_intact(store, published):
         report_file = report_path(settings, published.build)
@@ -142,8 +151,8 @@ def _rebuild(
         build=build_id,
         created=started,
         model=model.name,
-        fingerprint=model.fingerprint,
-        dimensions=archive.dimensions,
+        fingerprint=fingerprint,
+        dimensions=model.dim or archive.dimensions,
         catalog=without_secrets(str(catalog)),
         catalog_hash=survey.catalog_hash,
         products=len(entries),
@@ -153,25 +162,51 @@ def _rebuild(
         number_keys=survey.number_keys,
         mean_words=survey.mean_words,
     )
-    with store.create(manifest) as writer:
-        with clock.stage("load"), track("Loading the index", len(entries)) as advance:
-            archive.merge_parts()
-            sample = build.load(entries, archive, writer, advance)
-        timings = {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()}
-        with clock.stage("optimise"):
-            writer.finish(manifest.model_copy(update={"timings": timings}))
-    with clock.stage("verify"):
-        recall = _verified(store, build_id, len(entries), sample)
+    changes = None
+    if published and store.copies:
+        changes = changes_since(published, manifest, survey.records, record_path(settings, published.build))
+    recall = _make(store, manifest, entries, archive, changes, track, clock)
+    write_records(survey.records, record_path(settings, build_id))
     store.publish(build_id)
     dropped = drop_old_builds(store, settings)
     return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, clock)
 
 
+def _make(
+    store: Store,
+    manifest: Manifest,
+    entries: Entries,
+    archive: VectorArchive,
+    changes: Changes | None,
+    track: Track,
+    clock: Clock,
+) -> float:
+    """Load a build, finish and verify it; returns its recall. What fails as a copy is made again from nothing."""
+    fitted = manifest if changes is None else changes.fitted(manifest)
+    try:
+        with store.create(fitted, None if changes is None else changes.base.build) as writer:
+            count = len(entries) if changes is None else len(changes.changed)
+            with clock.stage("load"), track("Loading the index", count) as advance:
+                archive.merge_parts()
+                sample = build.load(entries, archive, manifest.dimensions, writer, advance, changes)
+            timings = {stage: round(seconds, 3) for stage, seconds in clock.seconds.items()}
+            with clock.stage("optimise"):
+                writer.finish(fitted.model_copy(update={"timings": timings}))
+        with clock.stage("verify"):
+            return _verified(store, manifest.build, len(entries), sample)
+    except IndexUnavailableError as error:
+        if changes is None:
+            raise
+        log.warning("every product is loaded anew: %s", error)
+    return _make(store, manifest, entries, archive, None, track, clock)
+
+
 def drop_old_builds(store: Store, settings: Settings) -> list[str]:
-    """Drop builds beyond ``settings.keep_builds`` with their reports, and reports of failed runs before the newest."""
+    """Drop builds beyond ``settings.keep_builds`` with their files, and files of failed runs before the newest."""
     dropped = build.drop_old_builds(store, settings.keep_builds)
     kept = {manifest.build for manifest in store.builds()}
-    for file in report_path(settings, "").parent.glob("*.parquet"):
+    beside = (path(settings, "").parent for path in (report_path, record_path))
+    for file in chain.from_iterable(folder.glob("*.parquet") for folder in beside):
         if kept and file.stem not in kept and file.stem < max(kept):
             file.unlink()
     return dropped
@@ -180,6 +215,11 @@ def drop_old_builds(store: Store, settings: Settings) -> list[str]:
 def report_path(settings: Settings, build_id: str) -> Path:
     """Where the problems of a build's catalog are listed."""
     return settings.data / "reports" / f"{build_id}.parquet"
+
+
+def record_path(settings: Settings, build_id: str) -> Path:
+    """Where it is written what a build holds of every product."""
+    return settings.data / "records" / f"{build_id}.parquet"
 
 
 def vectors_folder(settings: Settings) -> Path:

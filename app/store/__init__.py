@@ -13,11 +13,7 @@ def open_store(settings: Settings) -> Store:
 
         return EdgeStore(settings.data / "builds")
 
-    from qdrant_client import QdrantClient
-
     from app.store.server import ServerStore
+    from app.store.server_client import connect
 
-    client = QdrantClient(
-        url=settings.qdrant_url, api_key=settings.qdrant_api_key, timeout=120, check_compatibility=False
-    )
-    return ServerStore(client, settings.collection)
+    return ServerStore(connect(settings), settings.collection, settings.qdrant_shards, settings.qdrant_replicas)

@@ -109,6 +109,9 @@ class BuildWriter(Protocol):
     def add(self, points: Sequence[Point]) -> None:
         """Upsert points. Raises ValueError naming the product for a NaN, infinite or zero vector or a wrong length."""
 
+    def remove(self, ids: Sequence[str]) -> None:
+        """Delete the products with these ids; unknown ones are ignored."""
+
     def finish(self, manifest: Manifest) -> None:
         """Make it durable, build its HNSW and payload indexes, wait until it is ready, and write its final manifest."""
 
@@ -123,10 +126,15 @@ class BuildWriter(Protocol):
 class Store(Protocol):
     """The builds of one index name, and which of them is published."""
 
-    def create(self, manifest: Manifest) -> BuildWriter:
+    copies: bool
+    """Whether a build can start as a copy of another."""
+
+    def create(self, manifest: Manifest, base: str | None = None) -> BuildWriter:
         """Start a new build with payload indexes for the category and the manifest's attribute and number keys.
 
-        ``manifest.mean_words`` is needed to search it by words.
+        ``manifest.mean_words`` is needed to search it by words. It is empty, or holds all points of the finished build
+        ``base``, where the engine ``copies`` builds. Raises ValueError if ``base`` is of another model, version or
+        layout than ``manifest``, IndexUnavailableError if it cannot be read.
         """
 
     def open(self, build: str) -> Index:
@@ -140,6 +148,9 @@ class Store(Protocol):
 
     def builds(self) -> list[Manifest]:
         """Manifests of all finished builds, newest first."""
+
+    def disk_bytes(self, build: str) -> int | None:
+        """What a finished build takes on disk; None where the engine does not tell."""
 
     def rollback(self) -> str:
         """Publish the newest finished build older than the published one and return its id."""

@@ -7,44 +7,24 @@ The file ``builds/CURRENT`` names the published one. See docs/store.md.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-from qdrant_edge import (
-    Distance,
-    EdgeConfig,
-    EdgeShard,
-    EdgeSparseVectorParams,
-    EdgeVectorParams,
-    Modifier,
-    PayloadSchemaType,
-    SparseVector,
-    UpdateOperation,
-)
-from qdrant_edge import Point as EdgePoint
+from filelock import FileLock, Timeout
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError, disk_errors
-from app.schema import payload_of
-from app.store.base import BuildWriter, Index, Manifest, Point
-from app.store.candidates import WORDS
+from app.store.base import BuildWriter, Index, Manifest
 from app.store.edge_index import EdgeIndex
-from app.store.filters import keyword_paths, number_paths
+from app.store.edge_writer import EdgeWriter
+from app.store.files import bytes_on_disk, write_durably
 from app.store.points import (
     build_before,
     check_build_id,
-    check_final,
-    check_points,
+    check_copy,
     newest_first,
     parse_manifest,
-    point_id,
 )
-from app.store.words import product_words
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +35,20 @@ _DROPPED = ".dropped-"
 class EdgeStore:
     """The builds below ``folder``; one process may write at a time, any number may read."""
 
+    copies = True
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @disk_errors()
-    def create(self, manifest: Manifest) -> BuildWriter:
+    def create(self, manifest: Manifest, base: str | None = None) -> BuildWriter:
         """Start a new build. Raises IndexUnavailableError while another process builds in the same folder."""
+        if base is not None:
+            check_copy(self._finished(base), manifest)
         check_build_id(manifest.build)
-        if (self._folder / manifest.build).exists():
+        final = self._folder / manifest.build
+        if final.exists():
             raise BadInputError(f"build {manifest.build} exists already; give the new build another id")
-        indexes = dict.fromkeys(keyword_paths(manifest), PayloadSchemaType.Keyword)
-        indexes |= dict.fromkeys(number_paths(manifest), PayloadSchemaType.Float)
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._folder / ".lock", thread_local=False)
         try:
@@ -77,7 +60,9 @@ class EdgeStore:
         with ExitStack() as on_failure:
             on_failure.callback(lock.release)
             self._remove_leftovers()
-            writer = EdgeWriter(self._folder, manifest, indexes, lock)
+            unfinished = self._folder / f"{_UNFINISHED}{manifest.build}"
+            copied = None if base is None else self._folder / base
+            writer = EdgeWriter(unfinished, final, manifest, lock, copied)
             on_failure.pop_all()
         return writer
 
@@ -94,7 +79,7 @@ class EdgeStore:
     @disk_errors()
     def publish(self, build: str) -> None:
         self._finished(build)
-        _write_durably(self._folder / "CURRENT", build)
+        write_durably(self._folder / "CURRENT", build)
 
     @disk_errors()
     def published(self) -> str | None:
@@ -129,6 +114,10 @@ class EdgeStore:
             raise NotFoundError(f"there is no build {build}; `indexer status` lists the builds") from None
         shutil.rmtree(dropped, ignore_errors=True)
 
+    @disk_errors()
+    def disk_bytes(self, build: str) -> int | None:
+        return bytes_on_disk(self._folder / build)
+
     def _finished(self, build: str) -> Manifest:
         check_build_id(build)
         try:
@@ -145,80 +134,3 @@ class EdgeStore:
             for leftover in self._folder.glob(f"{prefix}*"):
                 log.info("removing the unfinished build %s", leftover.name.removeprefix(prefix))
                 shutil.rmtree(leftover)
-
-
-class EdgeWriter:
-    """Loads ``.unfinished-<build>/`` and renames it to ``<build>/`` when it is complete and on disk.
-
-    The shard has no write-ahead log: a killed build is thrown away as a whole, and only the log would stop several
-    processes from reading one build.
-    """
-
-    def __init__(
-        self, folder: Path, manifest: Manifest, indexes: dict[str, PayloadSchemaType], lock: BaseFileLock
-    ) -> None:
-        self._manifest = manifest
-        self._lock = lock
-        self._final = folder / manifest.build
-        self._folder = folder / f"{_UNFINISHED}{manifest.build}"
-        shard = self._folder / "shard"
-        shard.mkdir(parents=True)
-        vectors = EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine)
-        words = {WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)}
-        self._shard = EdgeShard.create(str(shard), EdgeConfig(vectors=vectors, sparse_vectors=words, wal_enabled=False))
-        for path, kind in indexes.items():
-            self._shard.update(UpdateOperation.create_field_index(path, kind))
-
-    def add(self, points: Sequence[Point]) -> None:
-        check_points(points, self._manifest.dimensions)
-        rows = [EdgePoint(point_id(p.product.id), self._vectors(p), payload_of(p.product)) for p in points]
-        self._shard.update(UpdateOperation.upsert_points(rows))
-
-    def _vectors(self, point: Point) -> dict[str, Any]:
-        vectors: dict[str, Any] = {"": point.vector.tolist()}
-        if words := product_words(point.product, self._manifest.mean_words):
-            vectors[WORDS] = SparseVector(list(words), list(words.values()))
-        return vectors
-
-    def finish(self, manifest: Manifest) -> None:
-        """Stalls every thread of this process while the HNSW index is built."""
-        check_final(self._manifest, manifest)
-        self._shard.flush()
-        self._shard.optimize()
-        self._shard.flush()
-        self._shard.close()
-        # The first load of a shard folds its journals in; done here, readers find files that nobody changes any more.
-        EdgeShard.load(str(self._folder / "shard")).close()
-        _write_durably(self._folder / "manifest.json", manifest.model_dump_json(indent=2))
-        self._folder.rename(self._final)
-        _sync_folder(self._final.parent)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._folder.exists():
-            self._shard.close()
-            shutil.rmtree(self._folder)
-        self._lock.release()
-
-
-def _write_durably(file: Path, text: str) -> None:
-    """Replace ``file`` atomically; after a power loss it holds either the old or the new text."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -118,7 +118,7 @@ class LiveIndex:
             self._refused = build
             raise ModelError(
                 f"build {build} was made with model {index.manifest.model} ({index.manifest.fingerprint}), the query "
-                f"encoder is {self._fingerprint}; set MOON_MODEL and MOON_DETECTOR as they were, or run "
+                f"encoder is {self._fingerprint}; set MOON_MODEL, MOON_DETECTOR and MOON_DIM as they were, or run "
                 "`indexer rebuild CATALOG`"
             )
         log.info("serving build %s with %d products", build, index.manifest.products)

@@ -68,11 +68,24 @@ def check_build_id(build: str) -> None:
         raise NotFoundError(f"{build!r} is not a build id; `indexer status` lists the builds")
 
 
+_LAYOUT = ("dimensions", "attribute_keys", "number_keys", "mean_words")
+"""What every point of a build depends on."""
+
+
 def check_final(started: Manifest, final: Manifest) -> None:
     """Raise ValueError if a build is finished as something else than it was started as."""
-    for name in ("build", "dimensions", "attribute_keys", "number_keys", "mean_words"):
+    for name in ("build", *_LAYOUT):
         if getattr(started, name) != getattr(final, name):
             raise ValueError(f"build {started.build} was created with another {name} than it is finished with")
+
+
+def check_copy(base: Manifest, manifest: Manifest) -> None:
+    """Raise ValueError if a build cannot hold the points of ``base`` as they are."""
+    for name in ("version", "fingerprint", *_LAYOUT):
+        if getattr(base, name) != getattr(manifest, name):
+            raise ValueError(
+                f"build {manifest.build} has another {name} than {base.build}, of which it is to be a copy"
+            )
 
 
 class _Version(BaseModel):

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException
-from qdrant_client.http.exceptions import ApiException
 
 from app.encoder import Vectors
-from app.errors import IndexUnavailableError
 from app.schema import FacetValue, Filters, Hit, Product, product_of
 from app.store.base import Candidate, Manifest
 from app.store.candidates import PAYLOAD, WORDS, combine
 from app.store.filters import AnyOf, Condition, conditions, facet_path
 from app.store.points import check_vector, in_order, point_id
+from app.store.server_client import server_errors
 from app.store.words import query_words
 
+_RESCORED = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0))
+"""Where vectors are quantised, twice as many hits are found by them and scored again by the exact ones."""
 
-@contextmanager
-def server_errors() -> Iterator[None]:
-    """Turn the client's errors into one that says what to do."""
-    try:
-        yield
-    except (ApiException, QdrantException) as error:
-        raise IndexUnavailableError(
-            f"the Qdrant server failed or did not answer ({error}); check that it runs at MOON_QDRANT_URL and that "
-            "MOON_QDRANT_API_KEY is right"
-        ) from error
+_EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
 
 class ServerIndex:
@@ -63,7 +53,7 @@ class ServerIndex:
             query_filter=self._filter(filters, exclude_ids),
             limit=limit,
             offset=offset,
-            search_params=models.SearchParams(exact=exact),
+            search_params=_EXACT if exact else _RESCORED,
             with_payload=True,
         ).points
         return [Hit(product=product_of(hit.payload or {}), score=hit.score) for hit in hits]
@@ -73,13 +63,14 @@ class ServerIndex:
         check_vector(vector, self._manifest.dimensions, "the query")
         words = query_words(text) if self._manifest.mean_words else []
         wanted, meaning = self._filter(filters), vector.tolist()
-        requests = [models.QueryRequest(query=meaning, filter=wanted, limit=depth, with_payload=PAYLOAD)]
+        near: dict[str, Any] = {"query": meaning, "params": _RESCORED, "limit": depth, "with_payload": PAYLOAD}
+        requests = [models.QueryRequest(filter=wanted, **near)]
         if words:
             wording = _by_words(words)
-            by_meaning = models.Prefetch(query=meaning, filter=wanted, limit=depth)
+            by_meaning = models.Prefetch(query=meaning, params=_RESCORED, filter=wanted, limit=depth)
             by_words = models.Prefetch(query=wording, using=WORDS, filter=wanted, limit=depth)
             requests += [
-                models.QueryRequest(query=meaning, prefetch=by_words, limit=depth, with_payload=PAYLOAD),
+                models.QueryRequest(prefetch=by_words, **near),
                 models.QueryRequest(query=wording, using=WORDS, prefetch=by_meaning, limit=depth),
                 models.QueryRequest(query=wording, using=WORDS, filter=wanted, limit=depth),
                 *(

@@ -1,17 +1,23 @@
+import re
 import subprocess
 import sys
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import app.moon
 from app.errors import ModelError
+from app.matryoshka import shortened
 from app.schema import Product
 from app.store.base import Manifest, Point
+from app.store.edge import EdgeStore
+from app.store.live import LiveIndex
 from indexer import cli
+from indexer.rebuild import only_one_writer
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ROOT = Path(__file__).parents[2]
@@ -125,7 +131,9 @@ def test_status_without_an_index_says_how_to_make_one(indexer):
     assert indexer("status") == (0, "There is no index yet. Make one with: indexer rebuild CATALOG\n", "")
 
 
-def test_status_lists_the_builds(shop, indexer):
+def test_status_lists_the_builds(shop, indexer, monkeypatch):
+    sizes = {"20261120T060000-00000a": 9_400_000, "20261121T060000-00000b": 3_210_000_000}
+    monkeypatch.setattr(EdgeStore, "disk_bytes", lambda store, build: sizes[build])
     for day, (build, products, rejected) in enumerate(
         [("20261120T060000-00000a", 9, 1), ("20261121T060000-00000b", 1561, 0)]
     ):
@@ -147,7 +155,52 @@ def test_status_lists_the_builds(shop, indexer):
     shop.store.publish("20261120T060000-00000a")
     code, output, _ = indexer("status")
     assert code == 0
-    assert_is_snapshot(output, "status.txt")
+    assert_is_snapshot(output.replace(str(shop.settings.data), "DATA"), "status.txt")
+
+
+def test_status_measures_the_disk(shop, indexer):
+    shop.rebuild()
+    _, output, _ = indexer("status")
+    assert re.search(r"published +10 +0 +0 +\d+\.\d [kM]B ", output)
+    assert re.search(r"Vectors of all models: \d+\.\d kB in ", output)
+
+
+def test_rebuild_with_fewer_numbers_asks_no_model_and_is_searched_with_the_same_setting(shop, indexer, monkeypatch):
+    full = shop.rebuild()
+    shop.embedder.embedded_products = 0
+    code, output, _ = indexer("rebuild", shop.write(), "--dim", 16)
+    assert (code, shop.embedder.embedded_products) == (0, 0)
+    assert "10 products, 0 newly embedded" in output
+    manifest = shop.store.builds()[0]
+    assert (manifest.dimensions, manifest.fingerprint) == (16, "colour-words-1@16")
+    assert manifest.build != full.build
+
+    monkeypatch.setenv("MOON_DIM", "16")
+    assert indexer("rebuild", shop.catalog)[1].startswith("Nothing changed")
+    assert indexer("prune", "--vectors")[1].endswith("Deleted vectors of models: none.\n")
+    whole = shop.store.open(full.build)
+    with LiveIndex(shop.store, "colour-words-1@16").index() as index:
+        ids = shop.published_ids()
+        np.testing.assert_allclose(index.vectors(ids), shortened(whole.vectors(ids), 16), atol=1e-6)
+    with pytest.raises(ModelError, match=r"colour-words-1@16.*colour-words-1; set .*MOON_DIM.*indexer rebuild"):
+        LiveIndex(shop.store, "colour-words-1")._acquire()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_more_numbers_than_the_model_gives_are_refused(shop, indexer, monkeypatch, capsys, known):
+    if known:
+        shop.rebuild()
+    assert run_main(monkeypatch, "rebuild", shop.write(), "--dim", 65) == 1
+    assert "cannot be cut to 65 numbers: the model gives 64" in capsys.readouterr().err
+    assert shop.embedder.embedded_products == (10 if known else 0)
+
+
+def test_a_second_rebuild_meanwhile_is_told_to_wait_and_fails(shop, indexer, monkeypatch, capsys):
+    with only_one_writer(shop.settings.data):
+        assert run_main(monkeypatch, "rebuild", shop.write()) == 1
+    assert capsys.readouterr().err == (
+        f"Error: another indexer is writing to {shop.settings.data}; wait until it ends\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["", "rebuild", "validate", "status", "rollback", "prune"])

@@ -120,6 +120,50 @@ def test_adding_a_product_again_replaces_it(store: Store):
     index.close()
 
 
+def test_removed_products_are_not_in_the_build(store: Store):
+    with store.create(make_manifest("b1")) as writer:
+        writer.add(make_points(5))
+        writer.remove(["sku/0", "sku/3", "unknown"])
+        writer.finish(make_manifest("b1"))
+    index = store.open("b1")
+    assert index.count(Filters()) == 3
+    with pytest.raises(NotFoundError, match="sku/3"):
+        index.get(["sku/1", "sku/3"])
+    index.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"attribute_keys": ["colour"]}, {"dimensions": 8}, {"mean_words": 3.0}, {"fingerprint": "another"}]
+)
+def test_a_build_of_another_layout_is_not_copied(tmp_path: Path, changes: dict[str, object]):
+    store = EdgeStore(tmp_path)
+    load(store, "b1", make_points(5))
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        store.create(make_manifest("b2", **changes), "b1")
+    load(store, "b2", make_points(1), **{key: value for key, value in changes.items() if key == "fingerprint"})
+
+
+@pytest.mark.slow
+def test_changes_of_a_copy_get_a_graph_of_their_own_and_leave_that_of_the_base(tmp_path: Path):
+    def segments(build: str) -> set[str]:
+        return {folder.name for folder in (tmp_path / build / "shard" / "segments").iterdir()}
+
+    store = EdgeStore(tmp_path)
+    manifest = make_manifest("b2", dimensions=1024)
+    vectors = np.random.default_rng(0).normal(size=(9000, 1024)).astype(np.float32)
+    points = [Point(Product(id=str(row)), vector) for row, vector in enumerate(vectors)]
+    with store.create(manifest.model_copy(update={"build": "b1"})) as writer:
+        writer.add(points[:6000])
+        writer.finish(manifest.model_copy(update={"build": "b1"}))
+    with store.create(manifest, "b1") as writer:
+        writer.add(points[6000:])
+        writer.finish(manifest)
+    assert len(segments("b1") & segments("b2")) >= 1
+    index = store.open("b2")
+    assert index.count(Filters()) == 9000
+    index.close()
+
+
 def test_a_vector_that_means_nothing_is_refused_by_product(store: Store):
     broken = {
         "NaN": np.full(DIMENSIONS, np.nan),
