@@ -62,7 +62,7 @@ STAGES = {
     "writing a part": ('from indexer import vectors; stop_at(vectors.os, "fsync", 2)', 6),
     "loading": ('import indexer.build; indexer.build.LOAD_ROWS = 2; stop_at(EdgeWriter, "add", 2)', 0),
     "optimising": ("stop_when_optimising()", 0),
-    "naming the build": ('from app.store import edge; stop_at(edge, "_sync_folder", 0)', 0),
+    "naming the build": ('from app.store import edge_writer; stop_at(edge_writer, "sync_folder", 0)', 0),
     "publishing": ('stop_at(type(store), "publish", 0)', 0),
     "dropping old builds": ('import indexer.build; stop_at(indexer.build, "drop_old_builds", 0)', 0),
 }

@@ -73,7 +73,7 @@ def contents(data):
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_makes_the_index_that_one_process_makes(tmp_path_factory, embedder):
-    from conftest import Shop
+    from tests.indexer.conftest import Shop
 
     folder = tmp_path_factory.mktemp("shop")
     shop = Shop(folder, embedder, size=40)
