@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_models import ARCHITECTURES, PROCESSORS, write_base
-from transformers import AutoProcessor
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from tiny_models import ARCHITECTURES, picture_processors, write_base
 
 
 @pytest.fixture(scope="session")
 def base_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """The folder of a tiny base model by architecture."""
-    for config, processor in PROCESSORS.items():
-        AutoProcessor.register(config, processor, exist_ok=True)
     folders: dict[str, Path] = {}
 
     def base(architecture: str) -> Path:
@@ -23,9 +19,8 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             folders[architecture] = write_base(architecture, tmp_path_factory.mktemp(architecture))
         return folders[architecture]
 
-    yield base
-    for config in PROCESSORS:
-        PROCESSOR_MAPPING._extra_content.pop(config, None)
+    with picture_processors():
+        yield base
 
 
 @pytest.fixture(params=ARCHITECTURES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModel,
+    AutoProcessor,
     CLIPImageProcessorPil,
     FastVlmConfig,
     Idefics3ImageProcessorPil,
@@ -26,6 +28,7 @@ from transformers import (
     Qwen3VLProcessor,
     SmolVLMConfig,
 )
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from app.moon.config import MoonConfig
 from app.moon.tower import EfficientNetLiteConfig
@@ -64,6 +67,19 @@ def _init_without_video(self: Any, image_processor: Any, tokenizer: Any, chat_te
 
 
 PROCESSORS = {Qwen2_5_VLConfig: PictureQwen25Processor, Qwen3VLConfig: PictureQwen3Processor}
+
+
+@contextmanager
+def picture_processors() -> Iterator[None]:
+    """Transformers takes the processors without video; afterwards again those that it took before."""
+    before = dict(PROCESSOR_MAPPING._extra_content)
+    for config, processor in PROCESSORS.items():
+        AutoProcessor.register(config, processor, exist_ok=True)
+    yield
+    for config in PROCESSORS:
+        PROCESSOR_MAPPING._extra_content.pop(config)
+        if config in before:
+            AutoProcessor.register(config, before[config], exist_ok=True)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:

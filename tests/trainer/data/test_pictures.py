@@ -326,7 +326,7 @@ def test_the_cache_stays_within_its_limit_and_drops_the_oldest(tmp_path):
     cache = DiskCache(tmp_path, 1000)
     for number in range(30):
         cache.put(str(number), bytes(100))
-        os.utime(cache._path(str(number)), ns=(number, number))
+        os.utime(cache.path(str(number)), ns=(number, number))
     assert sum(file.stat().st_size for file in files_below(tmp_path)) <= 1000
     kept = [number for number in range(30) if cache.get(str(number)) is not None]
     assert kept == list(range(kept[0], 30))

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoProcessor
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from app.errors import BadInputError, ModelError
 from app.moon.embedder import load_encoder
@@ -19,7 +17,7 @@ from app.moon.load import load_module, moon_model
 from app.moon.prompt import model_input
 from app.schema import Query
 from app.settings import Settings
-from tests.app.moon.tiny_models import PROCESSORS, write_base
+from tests.app.moon.tiny_models import picture_processors, write_base
 from trainer.training import fit as fit_module
 from trainer.training.config import PARTS, FitConfig
 from trainer.training.trainer import MoonTrainer
@@ -161,11 +159,8 @@ def test_gradient_caching_takes_the_same_steps(run):
 
 @pytest.fixture(scope="module")
 def qwen_base(tmp_path_factory) -> Iterator[Callable[[str], Path]]:
-    for config, processor in PROCESSORS.items():
-        AutoProcessor.register(config, processor, exist_ok=True)
-    yield lambda name: write_base(name, tmp_path_factory.mktemp(name))
-    for config in PROCESSORS:
-        PROCESSOR_MAPPING._extra_content.pop(config, None)
+    with picture_processors():
+        yield lambda name: write_base(name, tmp_path_factory.mktemp(name))
 
 
 @pytest.mark.slow

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel, AutoProcessor
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers import AutoModel
 
 from app.errors import ModelError
 from app.moon.config import MoonConfig
@@ -17,7 +16,7 @@ from app.moon.load import load_module, moon_model
 from app.moon.prompt import model_input
 from app.moon.segments import MARKERS
 from app.moon.transformer import MoonTransformer
-from tests.app.moon.tiny_models import PROCESSORS, WIDTH, picture, write_base
+from tests.app.moon.tiny_models import WIDTH, picture, picture_processors, write_base
 from trainer.training.model import (
     add_lora,
     bare,
@@ -43,8 +42,6 @@ INPUTS = [model_input([picture(1)], WORDS), model_input([], "<|title|> lamp<|/ti
 @pytest.fixture(scope="module")
 def base_of(tmp_path_factory) -> Iterator[Callable[[str], str]]:
     """The folder of a tiny base model by architecture."""
-    for config, processor in PROCESSORS.items():
-        AutoProcessor.register(config, processor, exist_ok=True)
     folders: dict[str, Path] = {}
 
     def base(architecture: str) -> str:
@@ -52,9 +49,8 @@ def base_of(tmp_path_factory) -> Iterator[Callable[[str], str]]:
             folders[architecture] = write_base(architecture, tmp_path_factory.mktemp(architecture))
         return str(folders[architecture])
 
-    yield base
-    for config in PROCESSORS:
-        PROCESSOR_MAPPING._extra_content.pop(config, None)
+    with picture_processors():
+        yield base
 
 
 @pytest.fixture(params=QWEN)
