@@ -28,7 +28,7 @@ Catalog = Annotated[
     typer.Argument(
         metavar="CATALOG",
         help="A .csv, .tsv, .txt, .jsonl, .ndjson or .parquet file, a folder or .zip of them, or the URL of one "
-        "(https://, s3://, gs://), see docs/indexer.md",
+        "(https://, s3://, gs://), see docs/indexing.md",
     ),
 ]
 Mapping = Annotated[
@@ -64,7 +64,7 @@ def rebuild(
     catalog: Catalog,
     mapping: Mapping = None,
     engine: Annotated[
-        Engine, typer.Option(help="Where products are embedded: here, or on a Ray cluster (see docs/indexer.md)")
+        Engine, typer.Option(help="Where products are embedded: here, or on a Ray cluster (see docs/indexing.md)")
     ] = Engine.local,
     dim: Annotated[
         int | None,
