@@ -15,7 +15,7 @@ DEPTH = 100
 def fused(similarity: float, share: float) -> float:
     """A cosine similarity, raised towards 1 by the share of the query's words that a product has.
 
-    The words close part of the distance to 1: nothing without a common word, all of it with all of them. In between the
+    The words close part of the distance to 1: nothing without a common word, all of it at a share of 1. In between the
     part follows an S-curve, the smoothstep of the share's square: a colour in common does not outweigh what a product
     is, while most of a name does. The result stays between -1 and 1.
 
