@@ -15,9 +15,11 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -26,12 +28,17 @@ from app.moon.load import load_module, save_moon
 from app.moon.transformer import MoonTransformer
 from app.settings import ROOT
 from trainer.checkpoints.starter import LAYERS, untaught
+from trainer.training import stages
 from trainer.training.config import FitConfig
 from trainer.training.fit import COURSE, RECORD, fit
 from trainer.training.presets import STARTER
 
 logger = logging.getLogger(__name__)
 
+TEMPERATURE = 0.05
+"""Of MOON's loss at the start of a training; it is learned from there."""
+AT_THE_END = 1_000_000
+"""Steps between two validations; a training ends with one."""
 ALONE = replace(STARTER, skip=False, picture_dims=0, box_head=False)
 Change = Callable[[MoonTransformer], None]
 
@@ -58,6 +65,7 @@ class Variant:
     moon: MoonConfig = ALONE
     layers: int = LAYERS
     grid: int = 4
+    temperature: float = TEMPERATURE
     change: Change = field(default=lambda module: None)
 
 
@@ -72,6 +80,8 @@ VARIANTS = {
     "rank-4": Variant("experts of rank 4 instead of 16", replace(ALONE, expert_rank=4)),
     "rank-64": Variant("experts of rank 64", replace(ALONE, expert_rank=64)),
     "causal": Variant("causal attention", replace(ALONE, attention="causal")),
+    "temperature-0.02": Variant("temperature of 0.02 at the start, not 0.05", temperature=0.02),
+    "temperature-0.1": Variant("temperature of 0.1 at the start", temperature=0.1),
     "mean": Variant("mean over content tokens", replace(ALONE, pooling="mean")),
     "last": Variant("last token", replace(ALONE, pooling="last", attention="causal")),
 }
@@ -129,7 +139,8 @@ def _train(variant: Variant, given: argparse.Namespace, name: str) -> None:
     if not (start / "config.json").exists():
         save_moon(build(variant, given.weights, load_module(str(given.trained), torch.float32)), start)
     wishes = {"steps": given.steps, "lr": given.lr, "box_steps": 0, "tower_steps": 0, "looks_steps": 0, "skip_steps": 0}
-    fit(given.data, given.out / name, FitConfig(model=str(start), **wishes))
+    with patch.object(stages, "MoonLoss", partial(stages.MoonLoss, temperature=variant.temperature)):
+        fit(given.data, given.out / name, FitConfig(model=str(start), validate_every=AT_THE_END, **wishes))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -137,13 +137,13 @@ class Starter:
             return
         source = shop.source.of_pictures()
         self.tokens.fill([View(p.location) for row in source.items for p in source.corpus.item(row).pictures])
-        gallery = Gallery(source, self._statistics)
+        gallery = Gallery(source, self.statistics)
         if not gallery.owners:
             logger.info("no looks are trained: no product has a picture that can be read")
             return
         align_pictures(path, gallery.statistics)
         if source.modalities:
-            fit_looks(path, Photos(source, self._statistics, shop.broken), gallery, stage)
+            fit_looks(path, Photos(source, self.statistics, shop.broken), gallery, stage)
         with without_decoder(self._module, self.encoding):
             labels = labels_of([source.corpus.item(row) for row in gallery.owners], self._embed)
         fit_meaning(path, gallery.statistics, labels, source.seed)
@@ -161,7 +161,8 @@ class Starter:
         features = (self.encoding.features(part, [[] for _ in part]) for part in parts)
         return torch.cat([model(batch)["sentence_embedding"][:, :-beyond] for batch in features])
 
-    def _statistics(self, views: Sequence[View]) -> Tensor:
+    def statistics(self, views: Sequence[View]) -> Tensor:
+        """The tower's statistics of views, (views, channels). Raises BadInputError for one that cannot be read."""
         return self.stand_in.split(self.tokens(views))[1]
 
     def applies(self, stage: Stage) -> bool:
