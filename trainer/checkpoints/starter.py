@@ -108,14 +108,20 @@ def _vocabulary(words: Path) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
     for name in (TOKENIZER, SOURCES):
         if not (words / name).is_file():
             raise ModelError(f"no {name} in {words}; make it with `trainer words`.")
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_file(str(words / TOKENIZER)),
+    tokenizer = vocabulary(Tokenizer.from_file(str(words / TOKENIZER)))
+    return tokenizer, json.loads((words / SOURCES).read_text())
+
+
+def vocabulary(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """A tokenizer of pieces with SmolLM2's special tokens and that of pictures."""
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
         **{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
         padding_side="right",
         model_max_length=2048,
     )
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    return tokenizer, json.loads((words / SOURCES).read_text())
+    words.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    return words
 
 
 def _language_state(folder: Path, tokenizer: PreTrainedTokenizerBase, layers: int) -> dict[str, Tensor]:
