@@ -47,7 +47,7 @@ $(VENV)/installed: $(PACKAGES) | $(BIN)/pip
 
 $(VENV)/installed-dev: $(PACKAGES) | $(BIN)/pip
 	@echo "Installing MOON Search with its training and test libraries into $(VENV); the first time takes some minutes."
-	@$(INSTALL) --editable '.[cpu,dev,train]'
+	@$(INSTALL) --editable '.[cpu,dev,ray,train]'
 	@touch $(VENV)/installed $@
 
 test-tools:
