@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import takewhile
@@ -205,6 +207,20 @@ def test_training_page_names_every_option_and_preset_of_fit() -> None:
 
 def fit_command() -> Any:
     return typer.main.get_command(command_line("trainer")).commands["fit"]  # type: ignore[attr-defined]
+
+
+# Figures
+
+
+def test_page_of_scale_shows_what_its_command_prints() -> None:
+    page = ROOT / "docs" / "scale.md"
+    lines = [line for block in blocks(page, "console") for line in commands(block)]
+    assert lines
+    for line in lines:
+        command = [sys.executable, *shlex.split(line)[1:]]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        missing = [table for table in printed.strip().split("\n\n") if table not in page.read_text()]
+        assert missing == [], f"docs/scale.md needs what {line} prints:\n\n{printed}"
 
 
 # Settings
