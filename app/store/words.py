@@ -55,13 +55,13 @@ def _words_of_any_script(text: str) -> Iterator[str]:
 
 def text_length(product: Product) -> int:
     """Words of title, category and attributes."""
-    return len(_numbers(product.title, *_common_texts(product)))
+    return sum(len(list(words(text))) for text in (product.title, *_common_texts(product)))
 
 
-def mean_length(products: Iterable[Product]) -> float:
+def mean_length(lengths: Iterable[int]) -> float:
     """Mean :func:`text_length` of those products that have any words, 0 if none has."""
-    lengths = [length for product in products if (length := text_length(product))]
-    return fmean(lengths) if lengths else 0.0
+    counted = [length for length in lengths if length]
+    return fmean(counted) if counted else 0.0
 
 
 def product_words(product: Product, mean_length: float) -> SparseVector:
