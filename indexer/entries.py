@@ -18,24 +18,24 @@ from app.store.words import mean_length, text_length
 from indexer.changes import make_records
 from indexer.spool import Spool
 
-HASH_LETTERS = 64
-"""Length of a content hash, SHA-256 in hexadecimal."""
+_DIGEST = np.dtype(f"S{hashlib.sha256().digest_size}")
+"""A hash as bytes."""
 
 
 class Entries:
-    """Products of a spool by their place in it, with the content hash of each; about 180 bytes of memory for each."""
+    """Products of a spool by their place in it, with the content hash of each; about 140 bytes of memory for each."""
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
-        self._contents = np.zeros(len(spool), dtype=f"S{HASH_LETTERS}")
-        self._records = np.zeros(len(spool), dtype=f"S{hashlib.sha256().digest_size}")
+        self._contents = np.zeros(len(spool), dtype=_DIGEST)
+        self._records = np.zeros(len(spool), dtype=_DIGEST)
         self._lengths = np.zeros(len(spool), dtype=np.int32)
         self._ids = [""] * len(spool)
         self._attributes: set[str] = set()
         self._numbers: set[str] = set()
 
     def add(self, place: int, content: str, product: Product) -> None:
-        self._contents[place] = content
+        self._contents[place] = bytes.fromhex(content)
         self._records[place] = _digest(f"{content} {product.model_dump_json()}")
         self._lengths[place] = text_length(product)
         self._ids[place] = product.id
@@ -60,13 +60,13 @@ class Entries:
     def survey(self, report: Report) -> Survey:
         problems = b"".join(_digest(f"{p.severity} {p.id} {p.field} {p.reason}") for p in report.problems)
         records = self._records[self._places()]
-        digests = np.frombuffer(problems + records.tobytes(), records.dtype)
+        digests = np.frombuffer(problems + records.tobytes(), _DIGEST)
         return Survey(
             hashlib.sha256(np.sort(digests).tobytes()).hexdigest(),
             sorted(self._attributes),
             sorted(self._numbers),
             mean_length(self._lengths.tolist()),
-            make_records(self.ids(), records.view(f"V{records.itemsize}").tolist()),
+            make_records(self.ids(), records.view(f"V{_DIGEST.itemsize}").tolist()),
         )
 
     def _places(self) -> NDArray[np.int64]:
@@ -80,7 +80,7 @@ class Entries:
         ordered = self._contents[order]
         done = np.zeros(len(ordered), dtype=bool)
         for contents, vectors in batches:
-            wanted = np.asarray(contents, dtype=ordered.dtype)
+            wanted = np.array(list(map(bytes.fromhex, contents)), dtype=_DIGEST)
             starts, ends = np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right")
             for start, end, vector in zip(starts.tolist(), ends.tolist(), vectors, strict=True):
                 if start < end and not done[start]:

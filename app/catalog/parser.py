@@ -15,9 +15,8 @@ from app.catalog.problems import Problem, Severity
 from app.schema import Product
 
 
-
 def _remembering(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Reads a text once that comes row after row, as categories, colours and prices do. Nobody may change what it is."""
+    """Reads texts that come row after row only once, as categories and prices do. Nobody may change what it returns."""
     remembered = lru_cache(10_000)(parse)
     return lambda cell: remembered(cell) if isinstance(cell, str) else parse(cell)
 
