@@ -49,8 +49,8 @@ def load(
     everything = np.arange(len(entries))
     changed = everything if changes is None else changes.changed
     sampled = np.union1d(_some(everything), _some(changed))
-    sample = Sample(entries.only(sampled).ids())
-    present = entries.only(np.setdiff1d(sampled, changed)).ids()
+    sample = Sample(frozenset(entries.only(sampled).ids()))
+    present = frozenset(entries.only(np.setdiff1d(sampled, changed)).ids())
     for points in _points(entries.only(np.union1d(sampled, changed)), archive, dimensions):
         sample.points |= {p.product.id: p for p in points if p.product.id in sample.ids}
         if new := [p for p in points if p.product.id not in present]:

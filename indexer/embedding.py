@@ -49,7 +49,7 @@ class Embedding:
     """Embeds products of a catalog that are new, each batch becomes a part of the archive.
 
     ``load_embedder`` is called when the first unknown product turns up. ``clock`` is told what was waited for:
-    ``decode``, ``model``, ``encode`` and ``write``.
+    ``decode``, ``model``, ``encode``, ``write`` and ``compare``.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class Embedding:
             self.clock.beside += item.seconds
             report.add(item.problems)
             if item.content in self.archive:
-                entries.add(place, item.content)
+                with self.clock.stage("compare"):
+                    entries.add(place, item.content, item.row.product)
                 advance(1)
             elif item.is_empty:
                 report.add([item.reject])
@@ -113,11 +114,12 @@ class Embedding:
             if encoded.items:
                 contents = [item.content for item in encoded.items]
                 self.archive.append(contents, np.stack(encoded.vectors), [item.broken for item in encoded.items])
-        for place, item in batch.rows:
-            if failure := encoded.failed.get(item.content):
-                report.add([_reject(item, failure)])
-            else:
-                entries.add(place, item.content)
+        with self.clock.stage("compare"):
+            for place, item in batch.rows:
+                if failure := encoded.failed.get(item.content):
+                    report.add([_reject(item, failure)])
+                else:
+                    entries.add(place, item.content, item.row.product)
         advance(len(batch.rows))
 
 

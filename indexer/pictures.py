@@ -32,6 +32,7 @@ AHEAD = 256
 
 SECONDS_A_DAY = 86_400
 _HASH_VERSION = "1"
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Prepared:
 def content_hash(product: Product, pictures: Sequence[str]) -> str:
     """SHA-256 of what the model sees: title, category, attributes in their order, and the hashes of the pictures."""
     seen = [_HASH_VERSION, product.title, product.category, list(product.attributes.items()), list(pictures)]
-    return hashlib.sha256(json.dumps(seen, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(_JSON.encode(seen).encode()).hexdigest()
 
 
 def prepare_ahead(rows: Iterable[CatalogRow], archive: VectorArchive | None, settings: Settings) -> Iterator[Prepared]:
@@ -124,6 +125,8 @@ class Preparation:
 
     def of(self, row: CatalogRow) -> Prepared:
         """Read the pictures of a row and decode them unless its vector is known. Broken ones become warnings."""
+        if not row.product.images:
+            return self._read(row, {})
         stamps = self._stamps(row)
         return self._known_unread(row, stamps) or self._read(row, stamps)
 

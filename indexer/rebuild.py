@@ -26,7 +26,7 @@ from indexer import build
 from indexer.changes import Changes, changes_since, write_records
 from indexer.clock import Clock
 from indexer.embedding import Embedding, Spread, alone
-from indexer.entries import Entries, Survey
+from indexer.entries import Entries
 from indexer.progress import Track, untracked
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
@@ -136,7 +136,7 @@ def _rebuild(
         raise CatalogError(f"{catalog}: no product can be indexed, the published build stays; see {report_file}")
 
     with clock.stage("compare"):
-        survey = Survey.of(entries, report)
+        survey = entries.survey(report)
     embedded = len(archive) - known
     published = _published(store)
     fingerprint = shortened_fingerprint(model.fingerprint, model.dim)

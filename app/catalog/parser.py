@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ from app.catalog.columns import ATTRIBUTE_PREFIXES, NUMBER_PREFIX, TITLE_PREFIX,
 from app.catalog.problems import Problem, Severity
 from app.schema import Product
 
+
+def _remembering(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reads texts that come row after row only once, as categories and prices do. Nobody may change what it returns."""
+    remembered = lru_cache(10_000)(parse)
+    return lambda cell: remembered(cell) if isinstance(cell, str) else parse(cell)
+
+
+_CATEGORY, _KEYWORDS, _NUMBER = map(_remembering, (fields.category, fields.separated_keywords, fields.number))
 _SCALARS: dict[str, Callable[[Any], Any]] = {
     "group_id": fields.optional,
     "url": fields.link,
@@ -25,7 +33,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
 _STRUCTS: dict[str, Callable[[Any], Any]] = {
     "titles": fields.text,
     "attributes": fields.keywords,
-    "numbers": fields.number,
+    "numbers": _NUMBER,
 }
 
 
@@ -34,11 +42,11 @@ def _group_of(field: str) -> tuple[str, str, Callable[[Any], Any]] | None:
     """The struct that a column belongs to, its key there, and how to read it; None: not part of a struct."""
     for prefix in ATTRIBUTE_PREFIXES:
         if field.startswith(prefix):
-            return "attributes", field.removeprefix(prefix), fields.separated_keywords
+            return "attributes", field.removeprefix(prefix), _KEYWORDS
     if field.startswith(TITLE_PREFIX):
         return "titles", field.removeprefix(TITLE_PREFIX), fields.text
     if is_number(field):
-        return "numbers", field.removeprefix(NUMBER_PREFIX), fields.number
+        return "numbers", field.removeprefix(NUMBER_PREFIX), _NUMBER
     return None
 
 
@@ -67,7 +75,7 @@ class RowParser:
             return Product(
                 id=self._id,
                 title=title,
-                category=self._read("category", fields.category, []),
+                category=self._read("category", _CATEGORY, []),
                 images=images,
                 **self._structs(),
                 **{name: self._read(name, parse, None) for name, parse in _SCALARS.items() if name in self._cells},

@@ -6,6 +6,7 @@ import logging
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import TypeVar
 
 import numpy as np
@@ -47,7 +48,7 @@ def check_points(points: Sequence[Point], dimensions: int) -> None:
         owner = f"product {point.product.id!r}"
         check_vector(point.vector, dimensions, owner)
         for key, number in point.product.numbers.items():
-            if not np.isfinite(number):
+            if not isfinite(number):
                 raise ValueError(f"{owner} has {key} = {number}; give a finite number or leave it out")
 
 

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from itertools import chain, islice, pairwise
+from itertools import islice, pairwise
 from statistics import fmean
 
 from app.schema import Product
@@ -58,10 +58,10 @@ def text_length(product: Product) -> int:
     return sum(len(list(words(text))) for text in (product.title, *_common_texts(product)))
 
 
-def mean_length(products: Iterable[Product]) -> float:
+def mean_length(lengths: Iterable[int]) -> float:
     """Mean :func:`text_length` of those products that have any words, 0 if none has."""
-    lengths = [length for product in products if (length := text_length(product))]
-    return fmean(lengths) if lengths else 0.0
+    counted = [length for length in lengths if length]
+    return fmean(counted) if counted else 0.0
 
 
 def product_words(product: Product, mean_length: float) -> SparseVector:
@@ -77,15 +77,12 @@ def product_words(product: Product, mean_length: float) -> SparseVector:
     """
     if not mean_length:
         return {}
-    texts = _counts(product.title)
-    common = _counts(*_common_texts(product))
-    length = texts.total() + common.total()
-    for title in product.titles.values():
-        texts |= _counts(title)
-    texts.update(common)
-    counts = Counter[int]()
-    for word, count in texts.items():
-        counts[_number(word)] += count
+    title, common = _numbers(product.title), _numbers(*_common_texts(product))
+    length = len(title) + len(common)
+    counts = Counter(title)
+    for other in product.titles.values():
+        counts |= Counter(_numbers(other))
+    counts.update(common)
     damping = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / mean_length)
     return {number: count / (count + damping) for number, count in counts.items()}
 
@@ -99,8 +96,8 @@ def _common_texts(product: Product) -> list[str]:
     return [*product.category, *(value for values in product.attributes.values() for value in values)]
 
 
-def _counts(*texts: str) -> Counter[str]:
-    return Counter(chain.from_iterable(map(words, texts)))
+def _numbers(*texts: str) -> list[int]:
+    return [_number(word) for text in texts for word in words(text)]
 
 
 @lru_cache(100_000)

@@ -13,7 +13,7 @@ from PIL import Image
 from app.encoder import Embedder
 from app.schema import Product
 from app.store.base import Manifest, Point, Store
-from app.store.words import mean_length
+from app.store.words import mean_length, text_length
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220), "green": (20, 200, 20)}
 ODD_ID = "a/b ü?#"
@@ -70,7 +70,7 @@ def publish(
         products=len(products),
         attribute_keys=["color"],
         number_keys=["price"],
-        mean_words=mean_length(products),
+        mean_words=mean_length(map(text_length, products)),
     )
     vectors = embedder.embed_products(products, images).astype(np.float32)
     with store.create(manifest) as writer:

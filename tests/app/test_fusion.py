@@ -13,7 +13,7 @@ from app.fusion import best_first, fused, search_fused
 from app.schema import Filters, Product
 from app.store.base import Candidate, Index, Manifest, Point
 from app.store.edge import EdgeStore
-from app.store.words import mean_length
+from app.store.words import mean_length, text_length
 
 COUNT = 30
 similarities = st.floats(-1, 1)
@@ -65,7 +65,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
         catalog="",
         catalog_hash="",
         products=COUNT,
-        mean_words=mean_length(products),
+        mean_words=mean_length(map(text_length, products)),
     )
     with store.create(manifest) as writer:
         writer.add([Point(product, unit(seed)) for seed, product in enumerate(products)])

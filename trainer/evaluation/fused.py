@@ -16,7 +16,7 @@ from app.fusion import search_fused
 from app.schema import Filters, Product
 from app.store.base import Manifest, Point
 from app.store.edge import EdgeStore
-from app.store.words import mean_length
+from app.store.words import mean_length, text_length
 from trainer.evaluation.metrics import DEPTH, Rankings
 
 
@@ -73,5 +73,5 @@ def _manifest(products: Sequence[Product], dimensions: int) -> Manifest:
         catalog="gallery",
         catalog_hash="",
         products=len(products),
-        mean_words=mean_length(products),
+        mean_words=mean_length(map(text_length, products)),
     )

@@ -211,3 +211,12 @@ def test_repeated_products_come_last_and_every_row_that_went_before_is_reported(
         ("reject", "3", 5, "title"),
         ("reject", "1", 6, "title"),
     ]
+
+
+def test_products_with_equal_cells_share_no_list(write_csv):
+    rows = "id,title,category,attr_color\n1,a,Home > Sofas,red | blue\n2,b,Home > Sofas,red | blue\n"
+    (first, second), _ = read(write_csv(rows))
+    first.category.append("Corner sofas")
+    first.attributes["color"].append("green")
+    assert second.category == ["Home", "Sofas"]
+    assert second.attributes == {"color": ["red", "blue"]}

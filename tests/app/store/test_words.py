@@ -59,5 +59,5 @@ def test_words_of_other_languages_are_found_and_leave_the_weights_of_the_others_
 
 
 def test_the_mean_length_leaves_out_products_without_words():
-    assert mean_length([LAMP, Product(id="2", title="sofa bed"), Product(id="3")]) == 3.0
-    assert mean_length([Product(id="3")]) == 0.0
+    assert mean_length(map(text_length, [LAMP, Product(id="2", title="sofa bed"), Product(id="3")])) == 3.0
+    assert mean_length([text_length(Product(id="3"))]) == 0.0
