@@ -3,8 +3,9 @@
     python benchmarks/catalog.py [--rows 1000000] [--form csv]
 
 Writes a catalog to a temporary folder, rebuilds it with an encoder that only makes random vectors, then once more with
-other prices, and prints a table: seconds per stage, those of all threads outside the encoder, and the peak of the
-resident memory and of its anonymous part, which is what cannot be given back to the disk.
+other titles for every hundredth product and once more with other prices for all, and prints a table: seconds per stage,
+those of all threads outside the encoder, and the peak of the resident memory and of its anonymous part, which is what
+cannot be given back to the disk. ``--runs`` leaves later ones out.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--form", choices=("csv", "jsonl", "parquet"), default="csv")
     parser.add_argument("--dimensions", type=int, default=64)
     parser.add_argument("--batch", type=int, default=512, help="products embedded together")
+    parser.add_argument("--runs", type=int, choices=range(1, 4), default=3)
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -78,9 +80,9 @@ def main() -> None:
             + " | outside the encoder | of it computing | peak memory | of it anonymous |"
         )
         print("| --- |" + " ---: |" * (len(STAGES) + 5))
-        for run in ("all new", "new prices"):
+        for run in RUNS[: arguments.runs]:
             catalog = Path(name) / f"catalog.{arguments.form}"
-            work = (catalog, arguments.rows, run == "new prices")
+            work = (catalog, arguments.rows, run)
             writer = multiprocessing.get_context("spawn").Process(target=write_catalog, args=work)
             writer.start()
             writer.join()
@@ -91,6 +93,7 @@ def main() -> None:
             print(row(run, outcome, wall, busy, peak), flush=True)
 
 
+ALL_NEW, NEW_TITLES, NEW_PRICES = RUNS = ("all new", "1 % new titles", "new prices")
 STAGES = ("read", "decode", "write", "compare", "load", "optimise", "verify")
 
 
@@ -101,12 +104,17 @@ def row(run: str, outcome: Outcome, seconds: float, busy: float, peak: Peak) -> 
     return f"| {run} | {outcome.embedded:,} | {stages} | {seconds:.1f} s | {busy:.1f} s | {memory} |"
 
 
-def write_catalog(file: Path, rows: int, new_prices: bool) -> None:
-    """A catalog of ``rows`` products with the columns of a usual export."""
+def write_catalog(file: Path, rows: int, run: str = ALL_NEW) -> None:
+    """A catalog of ``rows`` products with the columns of a usual export, as it is before one of ``RUNS``."""
     rng, parts = random.Random(0), []  # noqa: S311
     for start in range(0, rows, BATCH):
         table = pl.DataFrame([cells(number, rng) for number in range(start, min(start + BATCH, rows))])
-        parts.append(table.with_columns(price=pl.lit("1.299,00 €")) if new_prices else table)
+        if run == NEW_PRICES:
+            table = table.with_columns(price=pl.lit("1.299,00 €"))
+        elif run == NEW_TITLES:
+            changed = pl.int_range(pl.len()) % 100 == 0
+            table = table.with_columns(title=pl.when(changed).then("New " + pl.col("title")).otherwise("title"))
+        parts.append(table)
     table = pl.concat(parts)
     {".csv": table.write_csv, ".jsonl": table.write_ndjson, ".parquet": table.write_parquet}[file.suffix](file)
 

@@ -22,7 +22,7 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
 """
 WRITE = """
 from catalog import write_catalog
-write_catalog(Path({catalog!r}), {rows}, new_prices=False)
+write_catalog(Path({catalog!r}), {rows})
 """
 REBUILD = """
 from catalog import RandomEncoder
