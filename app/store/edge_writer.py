@@ -32,9 +32,11 @@ from app.store.filters import keyword_paths, number_paths
 from app.store.points import check_final, check_points, point_id
 from app.store.words import product_words
 
-COPY_SEGMENTS = 8
-"""So many parts may a copy have, each with a graph of its own, before the engine merges the smallest (our decision). By
-default it has hardly more than the base, so a few changes would cost the graph of all products anew."""
+SEGMENTS = 8
+"""So many parts may a build have, each with a graph of its own, before the engine merges the smallest (our decision). By
+default it has hardly more than cores, so a few changes in a copy would cost the graph of all products anew."""
+GROWING = 250_000
+"""Points after which a new part begins (our decision): the one that grows is held in memory, 2 KB a point."""
 
 
 class EdgeWriter:
@@ -52,6 +54,7 @@ class EdgeWriter:
         self._lock = lock
         self._final = final
         self._folder = unfinished
+        self._growing = 0
         shard = unfinished / "shard"
         self._shard = _empty_shard(shard, manifest) if base is None else _copied_shard(shard, manifest, base)
 
@@ -59,6 +62,9 @@ class EdgeWriter:
         check_points(points, self._manifest.dimensions)
         rows = [EdgePoint(point_id(p.product.id), self._vectors(p), payload_of(p.product)) for p in points]
         self._shard.update(UpdateOperation.upsert_points(rows))
+        self._growing += len(rows)
+        if self._growing >= GROWING:
+            self._optimize()
 
     def remove(self, ids: Sequence[str]) -> None:
         self._shard.update(UpdateOperation.delete_points([point_id(i) for i in ids]))
@@ -72,15 +78,19 @@ class EdgeWriter:
     def finish(self, manifest: Manifest) -> None:
         """Stalls every thread of this process while the HNSW index is built."""
         check_final(self._manifest, manifest)
-        self._shard.flush()
-        self._shard.optimize()
-        self._shard.flush()
+        self._optimize()
         self._shard.close()
         # The first load of a shard folds its journals in; done here, readers find files that nobody changes any more.
         EdgeShard.load(str(self._folder / "shard")).close()
         write_durably(self._folder / "manifest.json", manifest.model_dump_json(indent=2))
         self._folder.rename(self._final)
         sync_folder(self._final.parent)
+
+    def _optimize(self) -> None:
+        self._shard.flush()
+        self._shard.optimize()
+        self._shard.flush()
+        self._growing = 0
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +108,7 @@ def _empty_shard(shard: Path, manifest: Manifest) -> EdgeShard:
     indexes = dict.fromkeys(keyword_paths(manifest), PayloadSchemaType.Keyword)
     indexes |= dict.fromkeys(number_paths(manifest), PayloadSchemaType.Float)
     shard.mkdir(parents=True)
-    created = EdgeShard.create(str(shard), _config(manifest, None))
+    created = EdgeShard.create(str(shard), _config(manifest))
     for path, kind in indexes.items():
         created.update(UpdateOperation.create_field_index(path, kind))
     return created
@@ -107,17 +117,17 @@ def _empty_shard(shard: Path, manifest: Manifest) -> EdgeShard:
 def _copied_shard(shard: Path, manifest: Manifest, base: Path) -> EdgeShard:
     copy_folder(base / "shard", shard)
     try:
-        return EdgeShard.load(str(shard), _config(manifest, EdgeOptimizersConfig(default_segment_number=COPY_SEGMENTS)))
+        return EdgeShard.load(str(shard), _config(manifest))
     except Exception as error:  # the engine has no error class of its own
         raise IndexUnavailableError(
             f"build {base.name} cannot be opened ({error}); run `indexer rebuild CATALOG` or `indexer rollback`"
         ) from error
 
 
-def _config(manifest: Manifest, optimizers: EdgeOptimizersConfig | None) -> EdgeConfig:
+def _config(manifest: Manifest) -> EdgeConfig:
     return EdgeConfig(
         vectors=EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine),
         sparse_vectors={WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)},
-        optimizers=optimizers,
+        optimizers=EdgeOptimizersConfig(default_segment_number=SEGMENTS),
         wal_enabled=False,
     )

@@ -277,3 +277,14 @@ def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path):
     for use in (store.published, store.rollback, lambda: store.create(make_manifest())):
         with pytest.raises(IndexUnavailableError, match=r"data/builds.*: Not a directory; check that .* MOON_DATA"):
             use()
+
+
+def test_a_build_that_is_written_in_parts_holds_every_product(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.store.edge_writer.GROWING", 8)
+    points = make_points(30)
+    store = EdgeStore(tmp_path)
+    load(store, make_manifest(products=len(points)), points)
+    index = store.open("first")
+    assert index.count(Filters()) == 30
+    assert all(index.search(p.vector, Filters(), 1)[0].product.id == p.product.id for p in points)
+    index.close()
