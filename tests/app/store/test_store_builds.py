@@ -279,12 +279,15 @@ def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path):
             use()
 
 
-def test_a_build_that_is_written_in_parts_holds_every_product(tmp_path, monkeypatch):
+def test_a_build_that_is_optimised_while_it_grows_holds_every_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("app.store.edge_writer.GROWING", 8)
-    points = make_points(30)
-    store = EdgeStore(tmp_path)
-    load(store, make_manifest(products=len(points)), points)
-    index = store.open("first")
-    assert index.count(Filters()) == 30
-    assert all(index.search(p.vector, Filters(), 1)[0].product.id == p.product.id for p in points)
+    points, store = make_points(30), EdgeStore(tmp_path)
+    manifest = make_manifest(products=len(points))
+    with store.create(manifest) as writer:
+        for start in range(0, len(points), 5):
+            writer.add(points[start : start + 5])
+        writer.finish(manifest)
+    index = store.open(manifest.build)
+    assert index.count(Filters()) == len(points)
+    assert [index.search(p.vector, Filters(), 1)[0].product.id for p in points] == [p.product.id for p in points]
     index.close()
