@@ -24,7 +24,7 @@ from app.settings import ROOT
 from app.store.base import Manifest, Point
 from app.store.edge import EdgeStore
 from app.store.files import bytes_on_disk
-from app.store.words import mean_length
+from app.store.words import mean_length, text_length
 
 PARTS = {
     "vectors, float32": ("vector_storage",),
@@ -78,7 +78,7 @@ def make_build(data: Path) -> None:
         products=PRODUCTS,
         attribute_keys=sorted({key for product in demo for key in product.attributes}),
         number_keys=sorted({key for product in demo for key in product.numbers}),
-        mean_words=mean_length(demo),
+        mean_words=mean_length(map(text_length, demo)),
     )
     vectors = mixture(PRODUCTS, DIMENSIONS)
     store = EdgeStore(data / "builds")

@@ -18,7 +18,8 @@ class Peak:
     def __enter__(self) -> Peak:
         self.resident = self.anonymous = 0.0
         command = [sys.executable, __file__, str(os.getpid())]
-        self._watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._watcher = subprocess.Popen(command, start_new_session=True, **pipes)  # noqa: S603
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -32,11 +32,12 @@ from app.store.filters import keyword_paths, number_paths
 from app.store.points import check_final, check_points, point_id
 from app.store.words import product_words
 
-SEGMENTS = 8
-"""So many parts may a build have, each with a graph of its own, before the engine merges the smallest (our decision). By
-default it has hardly more than cores, so a few changes in a copy would cost the graph of all products anew."""
 GROWING = 250_000
-"""Points after which a new part begins (our decision): the one that grows is held in memory, 2 KB a point."""
+"""Points after which a new part begins (our decision): memory holds words and payload indexes of the one that grows."""
+CHANGES = 8
+"""So many further parts may a build have, each with a graph of its own, before the engine merges the smallest (our
+decision). By default it has hardly more parts than cores, so a few changes in a copy would cost the graph of all
+products anew."""
 
 
 class EdgeWriter:
@@ -59,6 +60,7 @@ class EdgeWriter:
         self._shard = _empty_shard(shard, manifest) if base is None else _copied_shard(shard, manifest, base)
 
     def add(self, points: Sequence[Point]) -> None:
+        """Stalls every thread of this process once in ``GROWING`` points, while a part gets its graph."""
         check_points(points, self._manifest.dimensions)
         rows = [EdgePoint(point_id(p.product.id), self._vectors(p), payload_of(p.product)) for p in points]
         self._shard.update(UpdateOperation.upsert_points(rows))
@@ -128,6 +130,6 @@ def _config(manifest: Manifest) -> EdgeConfig:
     return EdgeConfig(
         vectors=EdgeVectorParams(size=manifest.dimensions, distance=Distance.Cosine),
         sparse_vectors={WORDS: EdgeSparseVectorParams(modifier=Modifier.Idf)},
-        optimizers=EdgeOptimizersConfig(default_segment_number=SEGMENTS),
+        optimizers=EdgeOptimizersConfig(default_segment_number=CHANGES + manifest.products // GROWING),
         wal_enabled=False,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from qdrant_edge import EdgeOptimizersConfig
 from store_samples import DIMENSIONS, load, make_manifest, make_points
 
 from app.errors import BadInputError, CatalogError, IndexUnavailableError, NotFoundError
@@ -279,15 +281,22 @@ def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path):
             use()
 
 
-def test_a_build_that_is_optimised_while_it_grows_holds_every_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("app.store.edge_writer.GROWING", 8)
-    points, store = make_points(30), EdgeStore(tmp_path)
-    manifest = make_manifest(products=len(points))
+def test_a_build_that_grows_in_parts_holds_every_product_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("app.store.edge_writer.GROWING", 500)
+    eager = partial(EdgeOptimizersConfig, indexing_threshold=10)  # kilobytes
+    monkeypatch.setattr("app.store.edge_writer.EdgeOptimizersConfig", eager)
+    points, store = make_points(1200), EdgeStore(tmp_path)
+    moved = [Point(old.product, new.vector) for old, new in zip(points[:5], make_points(5, seed=1), strict=True)]
+    manifest = make_manifest(products=len(points) - 1)
     with store.create(manifest) as writer:
-        for start in range(0, len(points), 5):
-            writer.add(points[start : start + 5])
+        for start in range(0, len(points), 100):
+            writer.add(points[start : start + 100])
+        writer.add(moved)
+        writer.remove([points[10].product.id])
         writer.finish(manifest)
+    assert len(list((tmp_path / manifest.build / "shard" / "segments").iterdir())) >= 3
     index = store.open(manifest.build)
-    assert index.count(Filters()) == len(points)
-    assert [index.search(p.vector, Filters(), 1)[0].product.id for p in points] == [p.product.id for p in points]
+    assert index.count(Filters()) == len(points) - 1
+    asked = [*moved, *points[5:10], *points[11::100]]
+    assert [index.search(p.vector, Filters(), 1)[0].product.id for p in asked] == [p.product.id for p in asked]
     index.close()
