@@ -32,7 +32,7 @@ from app.store.filters import keyword_paths, number_paths
 from app.store.points import check_final, check_points, point_id
 from app.store.words import product_words
 
-GROWING = 250_000
+GROWING = 100_000
 """Points after which a new part begins (our decision): memory holds words and payload indexes of the one that grows."""
 CHANGES = 8
 """So many further parts may a build have, each with a graph of its own, before the engine merges the smallest (our

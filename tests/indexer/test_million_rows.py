@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROWS = 1_000_000
-DIMENSIONS = 8
+DIMENSIONS = 32
 MAX_MEGABYTES = 3000
 
 ROOT = Path(__file__).parents[2]
