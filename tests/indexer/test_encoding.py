@@ -90,5 +90,6 @@ def test_the_time_of_a_rebuild_is_told_by_stage(shop):
     outcome = shop.rebuild()
     stages = ["read", "decode", "model", "encode", "write", "compare", "load", "optimise", "verify"]
     assert sorted(outcome.clock.seconds) == sorted(stages)
-    assert 0.5 * outcome.clock.total < sum(outcome.clock.seconds.values()) <= outcome.clock.total
+    assert all(seconds > 0 for seconds in outcome.clock.seconds.values())
+    assert sum(outcome.clock.seconds.values()) <= outcome.clock.total
     assert outcome.clock.beside > 0
