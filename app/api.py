@@ -19,6 +19,7 @@ from app.bodies import BodyLimit, PredictBody, SearchBody, described, reads
 from app.errors import BadInputError, MoonError, NotFoundError
 from app.facade import MoonSearch
 from app.images import FORMATS
+from app.problems import problem
 from app.schema import Filters, Prediction, Product, SearchResult
 from app.search import MAX_LIMIT, MAX_OFFSET
 from app.serving import Health, Service
@@ -141,31 +142,27 @@ def _media_type(product: Product, number: int) -> str:
 
 
 def _add_error_handlers(api: FastAPI, data_folder: str) -> None:
-    """Every error is ``{"error": message}``: what to do for ours, nothing of the server's inside for others."""
+    """Every error is a problem: what to do for ours, nothing of the server's inside for others."""
 
     @api.exception_handler(MoonError)
     def on_moon_error(_: Request, error: MoonError) -> JSONResponse:
         if isinstance(error, BadInputError | NotFoundError):
-            return _error(400 if isinstance(error, BadInputError) else 404, str(error))
+            return problem(400 if isinstance(error, BadInputError) else 404, str(error))
         log.warning("%s", error)
-        return _error(503, _public(str(error), data_folder), {"Retry-After": "1"})
+        return problem(503, _public(str(error), data_folder), {"Retry-After": "1"})
 
     @api.exception_handler(RequestValidationError)
     def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
         problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-        return _error(422, "; ".join(problem.removeprefix(": ") for problem in problems))
+        return problem(422, "; ".join(problem.removeprefix(": ") for problem in problems))
 
     @api.exception_handler(HTTPException)
     def on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, error.detail, error.headers)
+        return problem(error.status_code, error.detail, error.headers)
 
     @api.exception_handler(Exception)
     def on_defect(_: Request, error: Exception) -> JSONResponse:
-        return _error(500, "the server failed at this request; its log says why")
-
-
-def _error(status: int, message: str, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"error": message}, status, headers)
+        return problem(500, "the server failed at this request; its log says why")
 
 
 def _public(message: str, data_folder: str) -> str:

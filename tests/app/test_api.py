@@ -62,8 +62,11 @@ def ids(response) -> list[str]:
 
 def message(response, status: int) -> str:
     assert response.status_code == status, response.text
-    assert set(response.json()) == {"error"}
-    return response.json()["error"]
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["status"] == status
+    return problem["detail"]
 
 
 def test_text_search_by_post_and_by_get(client):

@@ -1,0 +1,26 @@
+"""Errors of the HTTP API as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do; ``type`` stays ``about:blank``: the status tells the kind."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words")
+    status: int
+    detail: str = Field(description="What happened, to which item, and what to do")
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error response whose body is a :class:`Problem`."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
