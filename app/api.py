@@ -27,6 +27,7 @@ from app.serving import Health, Service
 log = logging.getLogger(__name__)
 
 TITLE = "MOON Search"
+V1 = "/api/v1"
 BODY_SLACK = 1_000_000
 """Bytes of a request besides the photo: text, filters, form boundaries."""
 
@@ -44,7 +45,7 @@ def create_api(service: Service) -> FastAPI:
     _add_error_handlers(api, str(service.settings.data))
     api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]
 
-    @api.post("/api/search", openapi_extra=described(SearchBody))
+    @api.post(V1 + "/search", openapi_extra=described(SearchBody))
     def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> SearchResult:
         """Products by text, photo or both, with facet counts and the time each stage took in milliseconds."""
         body, photo = asked
@@ -59,7 +60,7 @@ def create_api(service: Service) -> FastAPI:
         )
         return _all_addressed(found)
 
-    @api.get("/api/search")
+    @api.get(V1 + "/search")
     def search_text(
         text: str, category: Category = None, limit: Limit = 24, offset: Offset = 0, facets: bool = True
     ) -> SearchResult:
@@ -67,28 +68,28 @@ def create_api(service: Service) -> FastAPI:
         filters = Filters(category=category or [])
         return _all_addressed(shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets))
 
-    @api.post("/api/predict", openapi_extra=described(PredictBody))
+    @api.post(V1 + "/predict", openapi_extra=described(PredictBody))
     def predict(asked: Annotated[tuple[PredictBody, bytes | None], Depends(reads(PredictBody))]) -> Prediction:
         """Category candidates per level and value candidates per attribute key for a photo, a title or both."""
         body, photo = asked
         return shop.predict(body.title, photo, box=body.box, limit=body.limit)
 
-    @api.get("/api/similar/{product_id:path}")
+    @api.get(V1 + "/similar/{product_id:path}")
     def similar(product_id: str, category: Category = None, limit: Limit = 12) -> SearchResult:
         """Products like an indexed one: one of each group, none of the product's own group."""
         return _all_addressed(shop.similar(product_id, limit, Filters(category=category or [])))
 
-    @api.get("/api/products/{product_id:path}/images/{number:int}", response_class=Response)
+    @api.get(V1 + "/products/{product_id:path}/images/{number:int}", response_class=Response)
     def product_image(product_id: str, number: int) -> Response:
         """A product's picture, counted from 0; pictures elsewhere on the web are redirected to."""
         return _picture(shop.product(product_id), number)
 
-    @api.get("/api/products/{product_id:path}")
+    @api.get(V1 + "/products/{product_id:path}")
     def product(product_id: str) -> Product:
         """An indexed product."""
         return _addressed(shop.product(product_id))
 
-    @api.get("/api/health", responses={503: {"model": Health}})
+    @api.get(V1 + "/health", responses={503: {"model": Health}})
     def health(response: Response) -> Health:
         """200 when queries are answered, 503 with the reasons until then; any answer means that the process lives."""
         state = service.health()
@@ -110,7 +111,7 @@ def _all_addressed(found: SearchResult) -> SearchResult:
 
 def _addressed(product: Product) -> Product:
     """The product with this API's address in the place of each path on the server."""
-    folder = f"/api/products/{quote(product.id, safe='')}/images"
+    folder = f"{V1}/products/{quote(product.id, safe='')}/images"
     images = [at if _on_the_web(at) else f"{folder}/{number}" for number, at in enumerate(product.images)]
     return product.model_copy(update={"images": images})
 
