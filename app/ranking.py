@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import NamedTuple
 
 from app.errors import BadInputError
@@ -55,7 +55,7 @@ def order_of(sort: str, number_keys: Sequence[str]) -> Order | None:
 
 
 def page(matches: Matches, limit: int, offset: int, order: Order | None = None, group: bool = False) -> list[Hit]:
-    """``limit`` results from ``offset`` on: the best matches, or the close ones in order; one of each group if asked."""
+    """``limit`` results from ``offset`` on: the best matches, or the close ones in order; one of each group if so."""
     if order is None and not group:
         return matches(limit, offset)
     hits = best(matches)
@@ -75,12 +75,11 @@ def best(matches: Matches) -> Iterator[Hit]:
             return
 
 
-def close(hits: Iterable[Hit]) -> Iterator[Hit]:
+def close(hits: Iterable[Hit]) -> list[Hit]:
     """Those of the hits, best first, that are not far behind the first."""
-    hits = iter(hits)
-    for first in hits:
-        yield first
-        yield from takewhile(lambda hit: hit.score >= CLOSE * first.score, hits)
+    hits = list(hits)
+    least = min((min(hit.score, CLOSE * hit.score) for hit in hits[:1]), default=0.0)
+    return [hit for hit in hits if hit.score >= least]
 
 
 def one_per_group(hits: Iterable[Hit], seen: Iterable[str] = ()) -> Iterator[Hit]:

@@ -104,10 +104,15 @@ def test_a_box_is_cut_to_the_photo_and_told_back(client):
 
 def test_filters_and_pages(client):
     filters = {"category": ["Furniture"], "attributes": {"color": ["red", "blue"]}, "ranges": {"price": {"max": 100}}}
-    assert set(ids(client.post("/api/v1/search", json={"text": "x", "filters": filters}))) == {"red-chair", "blue-chair"}
+    assert set(ids(client.post("/api/v1/search", json={"text": "x", "filters": filters}))) == {
+        "red-chair",
+        "blue-chair",
+    }
     by_get = client.get("/api/v1/search", params={"text": "x", "category": ["Furniture", "Sofas"]})
     assert set(ids(by_get)) == {"red-sofa", "blue-sofa", "green-sofa"}
-    pages = [ids(client.get("/api/v1/search", params={"text": "red chair", "limit": 4, "offset": at})) for at in (0, 4, 8)]
+    pages = [
+        ids(client.get("/api/v1/search", params={"text": "red chair", "limit": 4, "offset": at})) for at in (0, 4, 8)
+    ]
     assert [len(page) for page in pages] == [4, 4, 0]
     assert len({*pages[0], *pages[1]}) == 8
 
@@ -303,7 +308,7 @@ def test_a_defect_shows_nothing_of_the_server(client, published, monkeypatch):
 
 def test_openapi_describes_every_way_to_ask(client):
     schema = client.get("/openapi.json").json()
-    paths = ["search", "predict", "similar/{product_id}", "products/{product_id}", "health"]
+    paths = ["search", "predict", "similar/{product_id}", "products/{product_id}", "health/ready"]
     assert {f"/api/v1/{path}" for path in paths} <= set(schema["paths"])
     content = schema["paths"]["/api/v1/search"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
@@ -314,19 +319,19 @@ def test_openapi_describes_every_way_to_ask(client):
 
 def test_health_names_what_is_missing_until_a_build_is_published(new_service, embedder, products):
     client = TestClient(create_api(new_service))
-    first = client.get("/api/v1/health")
+    first = client.get("/api/v1/health/ready")
     assert first.status_code == 503
     assert first.json()["reasons"] == ["the model is warming up", first.json()["reasons"][1]]
     assert "indexer rebuild" in first.json()["reasons"][1]
     assert "indexer rebuild" in message(client.get("/api/v1/search?text=chair"), 503)
 
     new_service.start()
-    assert len(client.get("/api/v1/health").json()["reasons"]) == 1
+    assert len(client.get("/api/v1/health/ready").json()["reasons"]) == 1
     publish(new_service.store, embedder, products)
     deadline = time.monotonic() + 10
-    while client.get("/api/v1/health").status_code != 200 and time.monotonic() < deadline:
+    while client.get("/api/v1/health/ready").status_code != 200 and time.monotonic() < deadline:
         time.sleep(0.05)
-    ready = client.get("/api/v1/health").json()
+    ready = client.get("/api/v1/health/ready").json()
     assert (ready["ready"], ready["reasons"], ready["products"]) == (True, [], 8)
     assert (ready["model"], ready["build"]) == ("colour-words", "20261121T060000-000001")
     assert len(ids(client.get("/api/v1/search?text=chair"))) == 8
@@ -336,7 +341,7 @@ def test_an_index_of_another_model_is_refused_with_what_to_do(new_service, embed
     publish(new_service.store, OtherModel(embedder), products)
     new_service.warm_up()
     client = TestClient(create_api(new_service))
-    for error in (client.get("/api/v1/health").json()["reasons"][0], message(client.get("/api/v1/search?text=x"), 503)):
+    for error in (client.get("/api/v1/health/ready").json()["reasons"][0], message(client.get("/api/v1/search?text=x"), 503)):
         assert "MOON_MODEL" in error
         assert "indexer rebuild" in error
 
@@ -357,7 +362,7 @@ def test_a_broken_store_does_not_show_its_folder(new_service, embedder, products
     client = TestClient(create_api(new_service))
     error = message(client.get("/api/v1/search?text=x"), 503)
     assert str(settings.data) not in error
-    assert str(settings.data) not in client.get("/api/v1/health").text
+    assert str(settings.data) not in client.get("/api/v1/health/ready").text
 
 
 def test_a_rebuild_under_load_fails_no_request(new_service, embedder, products):

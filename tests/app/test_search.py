@@ -6,7 +6,7 @@ from shop_samples import COLOURS, ODD_ID, publish
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.schema import Filters, Query, Range
-from app.search import MAX_LIMIT, clean_text, photo_box
+from app.search import MAX_GIVEN, MAX_LIMIT, clean_text, photo_box
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RED_PHOTO = Image.new("RGB", (64, 48), COLOURS["red"])
@@ -170,6 +170,29 @@ def test_similar_products_are_other_designs_one_of_each(published):
 def test_similar_products_fulfil_filters(published):
     found = published.engine.similar("red-chair", filters=Filters(attributes={"color": ["blue"]}))
     assert ids(found) == ["blue-sofa"]
+
+
+def test_recommended_products_are_near_the_liked_and_away_from_the_disliked(published):
+    recommend = published.engine.recommend
+    assert ids(recommend(["red-chair"])) == ids(published.engine.similar("red-chair"))
+    assert set(ids(recommend(["red-chair", "blue-sofa"]))) == {"lamp", ODD_ID}
+    near, away = recommend(["lamp"]), recommend(["lamp"], ["green-sofa"])
+    assert "sofa" not in " ".join(ids(away))
+    assert {hit.product.id: hit.score for hit in near.hits}[ODD_ID] != {h.product.id: h.score for h in away.hits}[
+        ODD_ID
+    ]
+
+
+def test_recommending_needs_known_products_and_one_that_is_liked(published):
+    recommend = published.engine.recommend
+    with pytest.raises(NotFoundError, match="'none', 'gone'"):
+        recommend(["lamp", "none"], ["gone"])
+    with pytest.raises(BadInputError, match="no liked product"):
+        recommend([], ["lamp"])
+    with pytest.raises(BadInputError, match="'lamp' is both"):
+        recommend(["lamp"], ["lamp"])
+    with pytest.raises(BadInputError, match=f"{MAX_GIVEN} are allowed"):
+        recommend(["lamp"] * (MAX_GIVEN + 1))
 
 
 def test_products_are_found_by_id(published):
