@@ -11,6 +11,7 @@ import zlib
 from urllib.parse import quote
 
 import pytest
+from answers import ids, message, upload
 from fastapi.testclient import TestClient
 from PIL import Image
 from shop_samples import COLOURS, ODD_ID, ODD_TITLE, picture, publish
@@ -49,24 +50,6 @@ def rotated_jpeg() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     return encoded(half("red", "blue"), "JPEG", exif=exif, quality=95)
-
-
-def upload(client: TestClient, data: bytes, path: str = "/api/v1/search", **query: object):
-    return client.post(path, files={"image": ("photo", data)}, data={"query": json.dumps(query)})
-
-
-def ids(response) -> list[str]:
-    assert response.status_code == 200, response.text
-    return [hit["product"]["id"] for hit in response.json()["hits"]]
-
-
-def message(response, status: int) -> str:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem = response.json()
-    assert set(problem) == {"type", "title", "status", "detail"}
-    assert problem["status"] == status
-    return problem["detail"]
 
 
 def test_text_search_by_post_and_by_get(client):
@@ -341,7 +324,10 @@ def test_an_index_of_another_model_is_refused_with_what_to_do(new_service, embed
     publish(new_service.store, OtherModel(embedder), products)
     new_service.warm_up()
     client = TestClient(create_api(new_service))
-    for error in (client.get("/api/v1/health/ready").json()["reasons"][0], message(client.get("/api/v1/search?text=x"), 503)):
+    for error in (
+        client.get("/api/v1/health/ready").json()["reasons"][0],
+        message(client.get("/api/v1/search?text=x"), 503),
+    ):
         assert "MOON_MODEL" in error
         assert "indexer rebuild" in error
 
