@@ -6,35 +6,18 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from app.api.errors import problems, public
 from app.api.examples import answers
-from app.serving import Health, Service
+from app.serving import Service
+from app.status import Health, KeptBuild, Status
 
 
 class Alive(BaseModel):
     """That there is an answer says it all."""
 
     live: bool = True
-
-
-class KeptBuild(BaseModel):
-    """A finished build that can be gone back to."""
-
-    build: str
-    created: datetime
-    products: int
-
-
-class Status(Health):
-    """What is being served, by which software."""
-
-    version: str = Field(description="Version of MOON Search")
-    fingerprint: str = Field(description="Changes with anything of the model that changes vectors")
-    dimensions: int = Field(description="Length of every vector")
-    age_seconds: float | None = Field(default=None, description="Since the build was started")
-    builds: list[KeptBuild] = Field(default_factory=list, description="All finished builds, newest first")
 
 
 _STARTED = datetime(2026, 11, 21, 6, tzinfo=UTC)
