@@ -13,7 +13,7 @@ SEARCH = {
     "filters": {"category": ["Furniture"], "attributes": {"color": ["green"]}, "ranges": {"width_cm": {"max": 80}}},
     "limit": 12,
 }
-RECOMMEND = {"liked": ["bs0-armchair-c0"], "disliked": ["kl-futon-couch-c0"], "limit": 6}
+RECOMMEND = {"liked": ["bs0-armchair-c0"], "disliked": ["bs0-modernarmchair-c0"], "limit": 6}
 PREDICT = {"title": "Green armchair", "limit": 3}
 PREDICT_BATCH = {"products": [{"title": "Green armchair"}, {"title": "Floor lamp"}], "limit": 1}
 
@@ -21,9 +21,9 @@ PRODUCT = Product(
     id="bs0-armchair-c0",
     title="Green armchair",
     group_id="bs0-armchair",
-    category=["Furniture", "Armchairs"],
+    category=["Furniture", "Office seating", "office armchair"],
     attributes={"color": ["green"]},
-    numbers={"width_cm": 74.0},
+    numbers={"width_cm": 59.4},
     images=["/api/v1/products/bs0-armchair-c0/images/0"],
 )
 NEAR = SearchResult(

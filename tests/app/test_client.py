@@ -8,7 +8,6 @@ import tempfile
 
 import httpx
 import pytest
-
 from shop_samples import ODD_ID, picture
 
 from app import MoonSearch
