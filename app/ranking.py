@@ -21,7 +21,7 @@ would come first otherwise.
 MATCHES = 2_000
 """Grouped results come from so many of the best matches."""
 
-_WINDOW = 200
+_WINDOW = 100
 """Matches read at a time; the same for every page, so that pages continue each other."""
 
 Matches = Callable[[int, int], list[Hit]]

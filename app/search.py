@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.balance import EVEN, mean_direction, parts_of, weight_of_words
 from app.encoder import Embedder
 from app.errors import BadInputError
-from app.fusion import search_fused
+from app.fusion import fused_matches
 from app.ranking import BY_MATCH, Matches, best, group_of, one_per_group, order_of, page
 from app.schema import Box, FacetValue, Filters, Product, Query, SearchResult
 from app.settings import Settings
@@ -205,7 +205,7 @@ def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float,
     """Products by meaning and words, or by meaning alone where no words count."""
     if not text or not words:
         return _near(index, vector, filters)
-    return lambda limit, offset: search_fused(index, vector, text, filters, limit, offset, words)
+    return fused_matches(index, vector, text, filters, words)
 
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:

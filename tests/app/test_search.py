@@ -206,3 +206,13 @@ def test_products_are_found_by_id(published):
 def test_without_a_published_build_the_error_says_what_to_do(new_service):
     with pytest.raises(IndexUnavailableError, match="indexer rebuild"):
         new_service.engine.search(Query("chair"))
+
+
+def test_words_are_looked_up_once_however_deep_a_page_of_groups_lies(published, monkeypatch):
+    with published.live.index() as index:
+        asked = []
+        candidates = index.candidates
+        monkeypatch.setattr(index, "candidates", lambda *rest: asked.append(rest) or candidates(*rest))
+        monkeypatch.setattr("app.ranking._WINDOW", 2)
+        published.engine.search(Query("chair"), group=True)
+    assert len(asked) == 1
