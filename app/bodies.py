@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +20,8 @@ from app.schema import Box, Filters
 from app.search import MAX_GIVEN, MAX_LIMIT, MAX_OFFSET
 
 _IMAGE = "Photo as base64, or as a data: URL; a form sends it as the file `image` instead"
+
+ProductId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class _Body(BaseModel):
@@ -67,8 +69,8 @@ class RecommendBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    liked: list[str] = Field(min_length=1, max_length=MAX_GIVEN)
-    disliked: list[str] = Field(default_factory=list, max_length=MAX_GIVEN)
+    liked: list[ProductId] = Field(min_length=1, max_length=MAX_GIVEN)
+    disliked: list[ProductId] = Field(default_factory=list, max_length=MAX_GIVEN)
     filters: Filters = Field(default_factory=Filters)
     limit: int = Field(default=12, ge=1, le=MAX_LIMIT)
 

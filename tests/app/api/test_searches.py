@@ -54,3 +54,20 @@ def test_recommended_products_have_addresses_and_are_none_of_the_given(client):
 )
 def test_unusable_recommendations_get_a_clear_message(client, body, status, reason):
     assert reason in message(client.post("/api/v1/recommend", json=body), status)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b'{"liked": ["\xff"]}', b'{"liked": ["\\ud800"]}'])
+def test_broken_json_is_refused(client, data):
+    for path in ("recommend", "predict/batch"):
+        response = client.post(f"/api/v1/{path}", content=data, headers={"Content-Type": "application/json"})
+        message(response, response.status_code)
+        assert response.status_code in (400, 422)
+
+
+def test_a_body_over_the_limit_is_cut_off_while_it_is_read(client):
+    def chunks():
+        yield from [b"x" * 100_000] * 100
+
+    for path in ("recommend", "predict/batch"):
+        json = {"Content-Type": "application/json"}
+        assert "larger than" in message(client.post(f"/api/v1/{path}", content=chunks(), headers=json), 413)
