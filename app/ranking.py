@@ -11,7 +11,7 @@ from app.schema import Hit, Product
 
 BY_MATCH = "match"
 
-SORTED, CLOSE = 100, 0.6
+SORTED, CLOSE = 100, 0.5
 """Sorted by a number are so many of the best matches at most, with at least this part of the best one's score.
 
 Our decision (``benchmarks/sorting.py``): who asks for the cheapest lamp wants a lamp, and the cheapest of everything

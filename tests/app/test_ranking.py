@@ -63,7 +63,7 @@ def test_only_the_best_matches_are_sorted_and_unpriced_ones_come_last(group):
 
 
 def test_what_is_far_behind_the_best_match_is_not_sorted():
-    hits = [Hit(product=Product(id=name), score=score) for name, score in (("a", 0.9), ("b", 0.55), ("c", 0.53))]
+    hits = [Hit(product=Product(id=name), score=score) for name, score in (("a", 0.9), ("b", 0.46), ("c", 0.44))]
     assert [hit.product.id for hit in close(hits)] == ["a", "b"]
     assert close([]) == []
 
