@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from app.calibration import UNCALIBRATED, Calibration, evidence
 from app.encoder import Embedder
 from app.errors import BadInputError
 from app.fusion import search_fused
@@ -29,10 +30,13 @@ class SearchEngine:
     Every method raises IndexUnavailableError while no build is published, or one of another model.
     """
 
-    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+    def __init__(
+        self, embedder: Embedder, live: LiveIndex, settings: Settings, calibration: Calibration = UNCALIBRATED
+    ) -> None:
         self._embedder = embedder
         self._live = live
         self._settings = settings
+        self._calibration = calibration
         self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
 
     def search(
@@ -70,7 +74,10 @@ class SearchEngine:
                 with watch.stage("facets"):
                     counts = self._facets(index, filters)
             build = index.manifest.build
-        return SearchResult(hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build)
+        hits, matched = _matches(hits, query, self._calibration)
+        return SearchResult(
+            hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build, matched=matched
+        )
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.
@@ -136,6 +143,15 @@ def photo_box(query: Query) -> Box | None:
             f"give x0, y0, x1, y1 in pixels of the {width} x {height} photo"
         )
     return box
+
+
+def _matches(hits: list[Hit], query: Query, calibration: Calibration) -> tuple[list[Hit], bool | None]:
+    """Hits with their match levels, and whether any of them is one; None where the model cannot tell."""
+    thresholds = calibration.search.get(evidence(query.text, query.image))
+    if thresholds is None:
+        return hits, None
+    hits = [hit.model_copy(update={"match": thresholds.match(hit.score)}) for hit in hits]
+    return hits, any(hit.match != "none" for hit in hits)
 
 
 def _check_page(limit: int, offset: int) -> None:

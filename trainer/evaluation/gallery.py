@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Gallery:
         self.home, self.embedder, self.vision, self.settings, self.track = home, embedder, vision, settings, track
         self.products = [item.product for item in home.products]
         self.rows = {product.id: row for row, product in enumerate(self.products)}
+        self._labels: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.bm25 = BM25(self.products)
         self.bm25_in_all_languages = BM25(self.products, all_languages=True)
         order = held_out_last(home.products)
@@ -74,6 +75,14 @@ class Gallery:
             vectors.append(found)
             boxes += used
         return np.concatenate(vectors), boxes
+
+    def label_vectors(self, labels: Sequence[str], segment: Literal["category", "attribute"]) -> Vectors:
+        """Vectors of labels (labels, dimensions), each embedded once."""
+        new = [label for label in labels if (segment, label) not in self._labels]
+        if new:
+            found = self.embedder.embed_labels(new, segment)
+            self._labels.update(zip([(segment, label) for label in new], found, strict=True))
+        return np.stack([self._labels[segment, label] for label in labels])
 
     def by_moon(self, queries: Sequence[Query], title: str) -> Rankings:
         return self.nearest(self.embed(queries, title)[0])
