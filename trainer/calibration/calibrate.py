@@ -66,15 +66,15 @@ def _of(evidence: Evidence, examples: list[Shown]) -> Shown:
 
 
 def _category(gallery: Gallery, examples: Shown) -> Competition:
-    contest, known = category_contest(gallery, examples)
-    return fit_category(contest, [path(product) for product in known])
+    contest, rows = category_contest(gallery, examples)
+    return fit_category(contest, [path(examples.products[row]) for row in rows])
 
 
 def _attributes(gallery: Gallery, examples: Shown) -> dict[str, Competition]:
     """By key where enough products have it, and under "" for other keys, fitted to all together."""
     judged: dict[str, Judged] = {}
     for key in values_of(gallery.products):
-        contest, known = attribute_contest(gallery, examples, key)
-        judged[key] = contest, truths(contest.labels, [product.attributes[key] for product in known])
+        contest, rows = attribute_contest(gallery, examples, key)
+        judged[key] = contest, truths(contest.labels, [examples.products[row].attributes[key] for row in rows])
     enough = {key: one for key, one in judged.items() if len(one[1]) >= LEAST_PRODUCTS}
     return {"": fit_attribute(list(judged.values())), **{key: fit_attribute([one]) for key, one in enough.items()}}

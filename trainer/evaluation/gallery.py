@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from app.calibration import UNCALIBRATED, Calibration
 from app.encoder import Embedder, Vectors
 from app.images import read_image
 from app.moon.boxes import cropped, usable_box
 from app.schema import Box, Query
 from app.settings import Settings
 from trainer.data.home import HomeProduct, HomeSet
+from trainer.evaluation.asked import Asked
 from trainer.evaluation.baselines import BM25, RawVision
 from trainer.evaluation.fused import FusedSearch
 from trainer.evaluation.metrics import Rankings, rank
@@ -27,7 +29,8 @@ class Gallery:
 
     Rankings hold rows of ``home.products``. ``vision`` is None for models whose tower has no pooled output. ``vectors``
     (products, dimensions) are MOON's, ``colours`` (products, 3) the mean colours of main pictures in CIELAB,
-    ``training`` the rows of products that training may learn from.
+    ``training`` the rows of products that training may learn from. ``asked`` are queries that tasks
+    leave for later ones.
     """
 
     def __init__(
@@ -37,8 +40,11 @@ class Gallery:
         vision: RawVision | None,
         settings: Settings,
         track: Track = silently,
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         self.home, self.embedder, self.vision, self.settings, self.track = home, embedder, vision, settings, track
+        self.calibration = calibration
+        self.asked: list[Asked] = []
         self.products = [item.product for item in home.products]
         self.rows = {product.id: row for row, product in enumerate(self.products)}
         self._labels: dict[tuple[str, str], NDArray[np.float32]] = {}

@@ -10,8 +10,8 @@ from trainer.evaluation.gallery import Gallery
 from trainer.evaluation.shown import Shown
 
 
-def category_contest(gallery: Gallery, shown: Shown) -> tuple[Contest, list[Product]]:
-    """All categories that products of the gallery end at, and the products shown that have one."""
+def category_contest(gallery: Gallery, shown: Shown) -> tuple[Contest, list[int]]:
+    """All categories that products of the gallery end at, and the rows of the products shown that have one."""
     categories = sorted({path(product) for product in gallery.products} - {""})
     rows = [row for row, product in enumerate(shown.products) if product.category]
     carried = [[path(gallery.products[row])] for row in gallery.training]
@@ -22,11 +22,11 @@ def category_contest(gallery: Gallery, shown: Shown) -> tuple[Contest, list[Prod
         gallery.vectors[gallery.training],
         carried,
     )
-    return contest, [shown.products[row] for row in rows]
+    return contest, rows
 
 
-def attribute_contest(gallery: Gallery, shown: Shown, key: str) -> tuple[Contest, list[Product]]:
-    """All values of a key, and the products shown that have one."""
+def attribute_contest(gallery: Gallery, shown: Shown, key: str) -> tuple[Contest, list[int]]:
+    """All values of a key, and the rows of the products shown that have one."""
     values = values_of(gallery.products)[key]
     rows = [row for row, product in enumerate(shown.products) if product.attributes.get(key)]
     carried = [gallery.products[row].attributes.get(key, []) for row in gallery.training]
@@ -37,7 +37,7 @@ def attribute_contest(gallery: Gallery, shown: Shown, key: str) -> tuple[Contest
         gallery.vectors[gallery.training],
         carried,
     )
-    return contest, [shown.products[row] for row in rows]
+    return contest, rows
 
 
 def values_of(products: Sequence[Product]) -> dict[str, list[str]]:
