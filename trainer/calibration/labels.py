@@ -17,6 +17,8 @@ TEMPERATURES = tuple(np.geomspace(0.01, 0.3, 18).round(4).tolist())
 VOTES = tuple(np.linspace(0.0, 0.9, 10).round(2).tolist())
 SURE = 0.9
 """Share of sure answers that are to be right (our decision)."""
+SURE_FROM = 0.5
+"""No answer below is sure: a sure one is more probable than all others together."""
 LEAST_SURE = 20
 """A threshold is kept by at least so many sure answers."""
 LEAST_PRODUCTS = 100
@@ -46,7 +48,7 @@ def fit_category(contest: Contest, paths: Sequence[str]) -> Competition:
     for level in range(1, depth + 1):
         names, at = at_level(found, contest.labels, level)
         right = truths(names, [[ancestor(path, level)] for path in paths])
-        sure.append(least(*answered(at, right), SURE, LEAST_SURE))
+        sure.append(_threshold(*answered(at, right)))
     return how.model_copy(update={"sure": tuple(sure)})
 
 
@@ -55,7 +57,13 @@ def fit_attribute(judged: Sequence[Judged]) -> Competition:
     how = fit(judged)
     answers = [answered(contest.probabilities(how), right) for contest, right in judged]
     confidences, rights = (np.concatenate(values) for values in zip(*answers, strict=True))
-    return how.model_copy(update={"sure": (least(confidences, rights, SURE, LEAST_SURE),)})
+    return how.model_copy(update={"sure": (_threshold(confidences, rights),)})
+
+
+def _threshold(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
+    """The least probability from which on answers (answers,) are sure; None: never."""
+    found = least(confidences, right, SURE, LEAST_SURE)
+    return None if found is None else max(found, SURE_FROM)
 
 
 def _surprise(contest: Contest, right: NDArray[np.bool_], how: Competition) -> NDArray[np.float64]:
