@@ -15,6 +15,8 @@ from trainer.calibration.calibrate import write_calibration
 from trainer.data.home import DevelopmentSet, HomeSet
 from trainer.data.home_corpus import split_records
 from trainer.data.leakage import designs_of, refuse_calibrated_on_test
+from trainer.evaluation.home import evaluate
+from trainer.evaluation.scores import MOON, UNCALIBRATED
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,17 @@ def test_it_is_learned_without_the_test_split_and_read_by_the_server(written, se
     assert set(found.categories) == set(found.attributes) == set(found.search) == {"photo", "text", "both"}
     assert list(found.designs) == designs_of(home, "dev")
     refuse_calibrated_on_test(found, home)
+
+
+def test_an_evaluation_says_what_it_is_worth_on_held_out_designs(written, settings, home_folder):
+    evaluation = evaluate(settings, home_folder)
+    assert evaluation.setup["calibrated"]
+    rows = {(row.section, row.query, row.metric): row.scores for row in evaluation.rows}
+    errors = rows["certainty of predictions", "words", "category level 2: calibration error"]
+    assert errors.keys() == {MOON, UNCALIBRATED}
+    shares = [metric for section, _, metric in rows if section == "certainty of predictions"]
+    assert "category level 1: share of sure answers" in shares
+    assert ("match levels", "text", "known queries that are told of a match") in rows
 
 
 def test_a_calibration_from_test_designs_is_refused(written, home):
