@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import ModelError
-from app.schema import Match
+from app.schema import Match, SearchResult
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,14 @@ class Calibration(_Part):
     def attribute(self, shown: Evidence, key: str) -> Competition:
         keys = self.attributes.get(shown, {})
         return keys.get(key) or keys.get("", ATTRIBUTE)
+
+    def judged(self, found: SearchResult, asked: Evidence) -> SearchResult:
+        """With the match level of each hit, and whether any is a match; as it is where the model cannot tell."""
+        thresholds = self.search.get(asked)
+        if thresholds is None:
+            return found
+        hits = [hit.model_copy(update={"match": thresholds.match(hit.score)}) for hit in found.hits]
+        return found.model_copy(update={"hits": hits, "matched": any(hit.match != "none" for hit in hits)})
 
 
 UNCALIBRATED = Calibration(fingerprint="", designs=(), categories={}, attributes={}, search={})

@@ -74,10 +74,8 @@ class SearchEngine:
                 with watch.stage("facets"):
                     counts = self._facets(index, filters)
             build = index.manifest.build
-        hits, matched = _matches(hits, query, self._calibration)
-        return SearchResult(
-            hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build, matched=matched
-        )
+        found = SearchResult(hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build)
+        return self._calibration.judged(found, evidence(query.text, query.image))
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.
@@ -143,15 +141,6 @@ def photo_box(query: Query) -> Box | None:
             f"give x0, y0, x1, y1 in pixels of the {width} x {height} photo"
         )
     return box
-
-
-def _matches(hits: list[Hit], query: Query, calibration: Calibration) -> tuple[list[Hit], bool | None]:
-    """Hits with their match levels, and whether any of them is one; None where the model cannot tell."""
-    thresholds = calibration.search.get(evidence(query.text, query.image))
-    if thresholds is None:
-        return hits, None
-    hits = [hit.model_copy(update={"match": thresholds.match(hit.score)}) for hit in hits]
-    return hits, any(hit.match != "none" for hit in hits)
 
 
 def _check_page(limit: int, offset: int) -> None:
