@@ -73,7 +73,7 @@ def _category_rows(gallery: Gallery, scorer: Scorer, one: Shown, sureness: Suren
         }
         scorer.add(PREDICTION, one.source, category_metric(level), right)
         earlier, now = (_right_at(own, contest, truth, level) for own in (before, found))
-        sureness.add(one.evidence, f"category level {level}", earlier, now, how, level - 1)
+        sureness.add(one.evidence, f"category level {level}", "category", earlier, now, how, level - 1)
     leaves = [{contest.labels.index(own)} for own in paths]
     rankings = {MOON: rank(found), LABELS: rank(alone)}
     for k in (1, DEPTH):
@@ -96,7 +96,7 @@ def _attribute_row(
     if key == COLOUR and palette is not None and one.colours is not None:
         right[PALETTE] = _among(palette.names(one.colours[rows]), truth)
     scorer.add(PREDICTION, one.source, attribute_metric(key), right)
-    sureness.add(one.evidence, ATTRIBUTES, before, found, how)
+    sureness.add(one.evidence, ATTRIBUTES, key, before, found, how)
 
 
 def _labels_alone(contest: Contest, how: Competition) -> NDArray[np.float64]:

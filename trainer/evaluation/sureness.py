@@ -16,48 +16,63 @@ SOURCES: dict[Evidence, str] = {"photo": "pictures", "text": "words", "both": "p
 
 Answered = tuple[NDArray[np.float64], NDArray[np.floating] | NDArray[np.bool_]]
 """Probabilities of best labels and whether they are right, both of shape (products,)."""
+Answers = dict[tuple[Evidence, str], list[NDArray[np.float64]]]
+"""By evidence and task, rows (products, 3): probability, whether it is right, and the number of its contest."""
 
 
 class Sureness:
-    """Collects answers by evidence and task, before and after calibration."""
+    """Collects answers by evidence and task, before and after calibration; the attributes are many contests."""
 
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
-        self.before: dict[tuple[Evidence, str], list[Answered]] = defaultdict(list)
-        self.after: dict[tuple[Evidence, str], list[Answered]] = defaultdict(list)
-        self.sure: dict[tuple[Evidence, str], list[list[bool]]] = defaultdict(list)
+        self._contests: dict[str, int] = {}
+        self.before: Answers = defaultdict(list)
+        self.after: Answers = defaultdict(list)
+        self.sure: dict[tuple[Evidence, str], list[bool]] = defaultdict(list)
 
     def add(
-        self, evidence: Evidence, task: str, before: Answered, after: Answered, how: Competition, level: int = 0
+        self,
+        evidence: Evidence,
+        task: str,
+        contest: str,
+        before: Answered,
+        after: Answered,
+        how: Competition,
+        level: int = 0,
     ) -> None:
-        """Answers to one task; without a calibration for the evidence only those before count."""
-        key = evidence, task
-        self.before[key].append(before)
+        """Answers of one contest; without a calibration for the evidence only those before count."""
+        key, number = (evidence, task), self._contests.setdefault(contest, len(self._contests))
+        self.before[key].append(_rows(before, number))
         if evidence in self._calibration.categories:
-            self.after[key].append(after)
-            self.sure[key].append([how.is_sure(probability, level) for probability in after[0]])
+            self.after[key].append(_rows(after, number))
+            self.sure[key] += [how.is_sure(probability, level) for probability in after[0]]
 
 
 def sureness_rows(sureness: Sureness, scorer: Scorer) -> None:
-    """Expected calibration error before and after, the share of sure answers, and how many of those are right."""
+    """Expected calibration error before and after, the share of sure answers, and how many of those are right.
+
+    The error of several contests is the mean of each one's, weighted by its answers: one too sure and one not sure
+    enough do not make up for each other.
+    """
     for key, answers in sorted(sureness.before.items()):
         evidence, task = key
-        source, samples = SOURCES[evidence], {UNCALIBRATED: _together(answers)}
+        source, samples = SOURCES[evidence], {UNCALIBRATED: (np.concatenate(answers),)}
         if key in sureness.after:
-            samples = {MOON: _together(sureness.after[key]), **samples}
-        error = {system: (np.stack(own, axis=1),) for system, own in samples.items()}
-        scorer.statistic(SURENESS, source, f"{task}: calibration error", _error, error)
+            samples = {MOON: (np.concatenate(sureness.after[key]),), **samples}
+        scorer.statistic(SURENESS, source, f"{task}: calibration error", _error, samples)
         if key in sureness.after:
-            sure = np.concatenate(sureness.sure[key])
+            sure = np.array(sureness.sure[key])
             scorer.add(SURENESS, source, f"{task}: share of sure answers", {MOON: sure.astype(np.float64)})
             if sure.any():
-                scorer.add(SURENESS, source, f"{task}: sure answers that are right", {MOON: samples[MOON][1][sure]})
+                right = samples[MOON][0][sure, 1]
+                scorer.add(SURENESS, source, f"{task}: sure answers that are right", {MOON: right})
 
 
-def _together(answers: list[Answered]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    confidences, right = zip(*answers, strict=True)
-    return np.concatenate(confidences), np.concatenate(right).astype(np.float64)
+def _rows(answered: Answered, contest: int) -> NDArray[np.float64]:
+    confidences, right = answered
+    return np.stack([confidences, right.astype(np.float64), np.full(len(right), float(contest))], axis=1)
 
 
 def _error(answers: NDArray[np.float64]) -> float:
-    return calibration_error(answers[:, 0], answers[:, 1])
+    parts = [answers[answers[:, 2] == contest] for contest in np.unique(answers[:, 2])]
+    return float(sum(len(own) * calibration_error(own[:, 0], own[:, 1]) for own in parts) / len(answers))
