@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import and_
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from app.calibration import UNCALIBRATED, VOTERS, Calibration, Competition, Evidence, evidence, probabilities, shares
 from app.encoder import Embedder, Vectors
 from app.errors import BadInputError
 from app.schema import (
@@ -20,9 +23,11 @@ from app.schema import (
     Candidate,
     FacetValue,
     Filters,
+    Hit,
     Prediction,
     Product,
     Query,
+    Sure,
     category_levels,
 )
 from app.search import clean_text, photo_box
@@ -30,16 +35,6 @@ from app.settings import Settings
 from app.store.base import Index
 from app.store.live import LiveIndex
 from app.timing import Stopwatch
-
-TEMPERATURE = 0.05
-"""Softmax temperature over cosine similarities: the value at which MOON's training loss starts."""
-
-VOTERS, VOTE = 20, 0.1
-"""How many of the nearest products vote for their category, and what their votes count beside 1 - VOTE of the labels.
-
-Our decision: where labels are sure (a title says it), so small a vote changes nothing; where they are all alike (a
-picture alone), it decides.
-"""
 
 MAX_CATEGORIES = 10_000
 MAX_VALUES_PER_KEY = 1000
@@ -62,9 +57,14 @@ class _LabelSet:
     labels: list[str]
     vectors: Vectors
 
-    def probabilities(self, vector: NDArray[np.float32]) -> dict[str, float]:
-        """Softmax of the similarities to a vector of shape (dimensions,), by label."""
-        return dict(zip(self.labels, softmax(self.vectors @ vector).tolist(), strict=True))
+    def probabilities(
+        self, vector: NDArray[np.float32], nearest: list[Hit], carried: list[list[str]], how: Competition
+    ) -> dict[str, float]:
+        """Probabilities by label for a vector of shape (dimensions,); ``carried`` says what each of the nearest is."""
+        columns = {label: column for column, label in enumerate(self.labels)}
+        near = np.array([hit.score for hit in nearest])
+        found = probabilities(self.vectors @ vector, near, shares(columns, carried), how)
+        return dict(zip(self.labels, found.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,16 @@ class _Labels:
 class Predictor:
     """Zero-shot prediction by label embedding: argmax over labels of sim(f(product), f(label)). Thread-safe.
 
-    A category's probability is a softmax over all categories that products end at, and a vote of the nearest products
-    (:func:`with_votes`); a parent's is the sum of its children's, so the levels never contradict each other. Label
-    vectors are kept from build to build.
+    A label's probability is a softmax over all labels that it competes with, and a vote of the nearest products
+    (:func:`app.calibration.probabilities`); a parent category's is the sum of its children's, so the levels never
+    contradict each other. Label vectors are kept from build to build.
     """
 
-    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+    def __init__(
+        self, embedder: Embedder, live: LiveIndex, settings: Settings, calibration: Calibration = UNCALIBRATED
+    ) -> None:
         self._embedder = embedder
+        self._calibration = calibration
         self._live = live
         self._settings = settings
         self._lock = threading.Lock()
@@ -155,14 +158,14 @@ class Predictor:
         self, product: Unpredicted, vector: NDArray[np.float32], labels: _Labels, limit: int, watch: Stopwatch
     ) -> Prediction:
         with watch.stage("neighbours"), self._live.index() as index:
-            voters = [(_path(hit.product), hit.score) for hit in index.search(vector, Filters(), VOTERS)]
+            nearest = index.search(vector, Filters(), VOTERS)
+        shown, known = evidence(product.title, product.image), self._calibration
         with watch.stage("predict"):
-            own = labels.categories.probabilities(vector) if labels.categories else {}
-            levels = _levels(with_votes(own, voters))
-            attributes = {key: _best(values.probabilities(vector), limit) for key, values in labels.attributes.items()}
+            levels, attributes = _probabilities(labels, vector, nearest, shown, known)
         return Prediction(
             categories=[_best(level, limit) for level in levels],
-            attributes=attributes,
+            attributes={key: _best(values, limit) for key, values in attributes.items()},
+            sure=_sure(levels, attributes, shown, known) if shown in known.categories else None,
             box=product.box,
             timings=watch.timings(),
         )
@@ -210,26 +213,33 @@ class Predictor:
         return _LabelSet(labels, np.stack([self._vectors[segment, text] for text in texts]))
 
 
-def with_votes(labels: Mapping[str, float], neighbours: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Probabilities of categories by their labels, joined with the vote of neighbours (category, similarity).
+def _probabilities(
+    labels: _Labels, vector: NDArray[np.float32], nearest: list[Hit], shown: Evidence, calibration: Calibration
+) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
+    """Probabilities by category per level, root first, and by value per attribute key."""
+    levels: list[dict[str, float]] = []
+    if labels.categories:
+        paths = [[_path(hit.product)] for hit in nearest]
+        levels = _levels(labels.categories.probabilities(vector, nearest, paths, calibration.category(shown)))
+    attributes = {}
+    for key, values in labels.attributes.items():
+        carried = [hit.product.attributes.get(key, []) for hit in nearest]
+        attributes[key] = values.probabilities(vector, nearest, carried, calibration.attribute(shown, key))
+    return levels, attributes
 
-    A neighbour's vote is its softmax among those whose category is one of the labels; without any, nothing changes.
-    """
-    voters = [(category, similarity) for category, similarity in neighbours if category in labels]
-    if not voters:
-        return dict(labels)
-    joined = {label: (1 - VOTE) * probability for label, probability in labels.items()}
-    weights = softmax(np.array([similarity for _, similarity in voters]))
-    for (category, _), weight in zip(voters, weights.tolist(), strict=True):
-        joined[category] += VOTE * weight
-    return joined
 
-
-def softmax(similarities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Probabilities of the shape (labels,) of the similarities."""
-    logits = similarities.astype(np.float64) / TEMPERATURE
-    weights: NDArray[np.float64] = np.exp(logits - logits.max())
-    return weights / weights.sum()
+def _sure(
+    levels: list[dict[str, float]], attributes: dict[str, dict[str, float]], shown: Evidence, calibration: Calibration
+) -> Sure:
+    """What is sure; a level only below sure ones."""
+    how = calibration.category(shown)
+    own = (how.is_sure(max(level.values()), depth) for depth, level in enumerate(levels))
+    return Sure(
+        categories=list(accumulate(own, and_)),
+        attributes={
+            key: calibration.attribute(shown, key).is_sure(max(values.values())) for key, values in attributes.items()
+        },
+    )
 
 
 def _path(product: Product) -> str:

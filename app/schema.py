@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,9 @@ Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the picture it belongs to, x1 and y1 exclusive."""
 
 CATEGORY_SEPARATOR = " > "
+
+Match = Literal["best", "related", "none"]
+"""How far a hit answers a query: the very thing, most likely; something of its kind, most likely; neither."""
 
 
 def category_levels(path: list[str]) -> list[str]:
@@ -84,6 +87,7 @@ class Hit(BaseModel):
 
     product: Product
     score: float
+    match: Match | None = Field(default=None, description="null: the model has no calibration for such a search")
 
 
 class FacetValue(BaseModel):
@@ -101,6 +105,9 @@ class SearchResult(BaseModel):
     box: Box | None = Field(default=None, description="Core product box that was used on the query photo")
     timings: dict[str, float] = Field(default_factory=dict)
     build: str = ""
+    matched: bool | None = Field(
+        default=None, description="Whether any of the hits is a best or related match; null: the model cannot tell"
+    )
 
 
 class Candidate(BaseModel):
@@ -110,11 +117,19 @@ class Candidate(BaseModel):
     probability: float
 
 
+class Sure(BaseModel):
+    """Whether the best candidate is sure, per category level (root first) and attribute key."""
+
+    categories: list[bool]
+    attributes: dict[str, bool]
+
+
 class Prediction(BaseModel):
     """Category candidates per level (root first) and value candidates per attribute key, best first."""
 
     categories: list[list[Candidate]]
     attributes: dict[str, list[Candidate]]
+    sure: Sure | None = Field(default=None, description="null: the model has no calibration")
     box: Box | None = None
     timings: dict[str, float] = Field(default_factory=dict)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.balance import EVEN, mean_direction, parts_of, weight_of_words
+from app.calibration import UNCALIBRATED, Calibration, evidence
 from app.encoder import Embedder
 from app.errors import BadInputError
 from app.fusion import fused_matches
@@ -37,10 +38,13 @@ class SearchEngine:
     Every method raises IndexUnavailableError while no build is published, or one of another model.
     """
 
-    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+    def __init__(
+        self, embedder: Embedder, live: LiveIndex, settings: Settings, calibration: Calibration = UNCALIBRATED
+    ) -> None:
         self._embedder = embedder
         self._live = live
         self._settings = settings
+        self._calibration = calibration
         self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
 
     def search(
@@ -85,7 +89,8 @@ class SearchEngine:
                 with watch.stage("facets"):
                     counts = self._facets(index, filters)
             build = index.manifest.build
-        return SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
+        found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
+        return self._calibration.judged(found, evidence(query.text, query.image)) if text_weight == EVEN else found
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.

@@ -9,6 +9,7 @@ from typing import Self
 from PIL import Image
 
 from app.batching import BatchedEmbedder
+from app.calibration import UNCALIBRATED, Calibration, read_calibration
 from app.encoder import Embedder
 from app.errors import MoonError
 from app.matryoshka import with_dim
@@ -29,13 +30,15 @@ WATCH_SECONDS = 1.0
 class Service:
     """Model, store, search and prediction of one process: what the HTTP API and the page are built on."""
 
-    def __init__(self, settings: Settings, embedder: Embedder, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, embedder: Embedder, store: Store, calibration: Calibration = UNCALIBRATED
+    ) -> None:
         self.settings = settings
         self.store = store
         self.embedder = BatchedEmbedder(embedder, settings.batch_size, settings.batch_wait_ms)
         self.live = LiveIndex(store, embedder.fingerprint)
-        self.engine = SearchEngine(self.embedder, self.live, settings)
-        self.predictor = Predictor(self.embedder, self.live, settings)
+        self.engine = SearchEngine(self.embedder, self.live, settings, calibration)
+        self.predictor = Predictor(self.embedder, self.live, settings, calibration)
         self._model_is_warm = False
         self._warm_build: str | None = None
         self._last_reason = ""
@@ -44,14 +47,15 @@ class Service:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Load the model and open the store. Raises ModelError for a checkpoint that cannot be loaded."""
-        from app.moon import load_encoder
+        """Load the model and open the store. Raises ModelError for a checkpoint or calibration that cannot be."""
+        from app.moon import checkpoint_folder, load_encoder
 
         log.info("model: %s (%s)", settings.model, _origin(settings, "model"))
         embedder = with_dim(load_encoder(settings), settings.dim)
+        calibration = read_calibration(checkpoint_folder(settings.model), embedder.fingerprint)
         where = settings.data if settings.store == "edge" else settings.qdrant_url
         log.info("store: %s at %s (%s)", settings.store, where, _origin(settings, "store"))
-        return cls(settings, embedder, open_store(settings))
+        return cls(settings, embedder, open_store(settings), calibration)
 
     def start(self) -> None:
         """Warm up, then keep doing so in the background whenever a build is published."""

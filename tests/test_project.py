@@ -17,6 +17,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from app.calibration import read_calibration
+from app.moon.fingerprint import model_fingerprint
+from app.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
 STARTER = ROOT / "models" / "moon-starter"
@@ -189,6 +193,15 @@ def test_starter_model_is_small_and_holds_safetensors_only() -> None:
     assert weights == {".safetensors"}
     assert not [*STARTER.rglob("*.bin"), *STARTER.rglob("*.pt"), *STARTER.rglob("*.pkl")]
     assert bytes_under(STARTER) <= MAX_STARTER_BYTES
+
+
+def test_starter_calibration_is_of_its_vectors() -> None:
+    settings = Settings(_env_file=None, model=str(STARTER))
+    assert read_calibration(STARTER, model_fingerprint(settings.model, settings)).search.keys() == {
+        "photo",
+        "text",
+        "both",
+    }
 
 
 # Packaging and deployment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.errors import MoonError
-from trainer.commands import checkpoints, data, evaluation, mining, training, words
+from trainer.commands import calibration, checkpoints, data, evaluation, mining, training, words
 
 cli = typer.Typer(
     help="Make MOON checkpoints, train them and measure them.",
@@ -23,6 +23,7 @@ for command in (
     mining.detect,
     mining.mine,
     training.fit,
+    calibration.calibrate,
     evaluation.evaluate,
 ):
     cli.command()(command)

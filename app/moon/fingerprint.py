@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from app.calibration import FILE as CALIBRATION
 from app.errors import ModelError
 from app.moon.config import TEMPLATE_VERSION
 from app.settings import Settings
 
 WEIGHTS = "*.safetensors"
-NOTES = ("sources.json", "training.json", "evaluation.json", "merge.json")
+NOTES = ("sources.json", "training.json", "evaluation.json", "merge.json", CALIBRATION)
 """Records beside a checkpoint that do not change its vectors."""
 
 

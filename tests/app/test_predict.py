@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 from shop_samples import COLOURS, publish
 
+from app.calibration import ATTRIBUTE, CATEGORY, Calibration, Competition
 from app.errors import BadInputError, IndexUnavailableError
-from app.predict import VOTE, Predictor, with_votes
+from app.predict import Predictor
 from app.schema import Product
 
 HALF_RED = Image.new("RGB", (64, 48), COLOURS["blue"])
@@ -58,19 +59,6 @@ def test_a_parent_is_as_probable_as_its_children_together(published):
     assert sum(by_root.values()) == pytest.approx(1)
 
 
-def test_neighbours_decide_where_labels_are_alike_and_change_nothing_where_one_is_sure():
-    neighbours = [("chairs", 0.9), ("chairs", 0.8), ("lamps", 0.85), ("unknown", 0.99)]
-    alike = with_votes({"lamps": 0.34, "chairs": 0.33, "sofas": 0.33}, neighbours)
-    assert max(alike, key=alike.__getitem__) == "chairs"
-    assert sum(alike.values()) == pytest.approx(1)
-    sure = with_votes({"lamps": 0.9, "chairs": 0.1}, neighbours)
-    assert max(sure, key=sure.__getitem__) == "lamps"
-
-
-def test_without_neighbours_of_known_categories_labels_decide_alone():
-    assert with_votes({"lamps": 0.4, "chairs": 0.6}, [("unknown", 0.9)]) == {"lamps": 0.4, "chairs": 0.6}
-
-
 def test_the_nearest_products_vote_for_their_category(new_service, embedder):
     products = [
         Product(id="1", category=["Sofas"], title="plain chair"),
@@ -83,7 +71,45 @@ def test_the_nearest_products_vote_for_their_category(new_service, embedder):
     )[0].astype("float64")
     alone = 1 / (1 + 2.718281828 ** ((labels[1] - labels[0]) / 0.05))
     sofas = next(candidate.probability for candidate in voted if candidate.label == "Sofas")
-    assert (1 - VOTE) * alone < sofas <= (1 - VOTE) * alone + VOTE
+    assert (1 - CATEGORY.vote) * alone < sofas <= (1 - CATEGORY.vote) * alone + CATEGORY.vote
+
+
+def calibrated(categories: Competition, colours: Competition) -> Calibration:
+    """For titles alone."""
+    return Calibration(
+        fingerprint="colour-words-1",
+        designs=(),
+        categories={"text": categories},
+        attributes={"text": {"color": colours}},
+        search={},
+    )
+
+
+def test_without_a_calibration_nothing_is_said_to_be_sure(published):
+    assert published.predictor.predict(title="sofas").sure is None
+
+
+def test_a_calibration_decides_how_sure_titles_are_and_leaves_photos_alone(published, settings, embedder):
+    calibration = calibrated(Competition(temperature=0.01, vote=0, sure=(0.5,)), Competition(temperature=1, vote=0))
+    predictor = Predictor(embedder, published.live, settings, calibration)
+    sharp, plain = predictor.predict(title="red sofas"), published.predictor.predict(title="red sofas")
+    assert sharp.categories[1][0].probability > plain.categories[1][0].probability
+    assert sharp.attributes["color"][0].probability < plain.attributes["color"][0].probability
+    assert (sharp.sure.categories, sharp.sure.attributes) == ([True, True], {"color": False})
+    assert predictor.predict(HALF_RED).sure is None
+
+
+def test_a_level_is_sure_only_below_sure_ones(published, settings, embedder):
+    calibration = calibrated(Competition(temperature=0.05, vote=0.1, sure=(None, 0.0)), ATTRIBUTE)
+    predicted = Predictor(embedder, published.live, settings, calibration).predict(title="sofas")
+    assert predicted.sure.categories == [False, False]
+
+
+def test_neighbours_vote_for_attributes_as_well(published, settings, embedder):
+    calibration = calibrated(CATEGORY, Competition(temperature=0.05, vote=1))
+    colours = Predictor(embedder, published.live, settings, calibration).predict(title="red chair").attributes["color"]
+    assert colours[0].label == "red"
+    assert sum(candidate.probability for candidate in colours) == pytest.approx(1)
 
 
 def test_a_category_with_products_and_subcategories_competes_itself(settings, new_service, embedder):

@@ -85,6 +85,22 @@ class HomeSet:
         return {row["kind"]: [*row["synonyms"], *row["phrases"]] for row in rows}
 
 
+class DevelopmentSet(HomeSet):
+    """The same folder without the test split: neither its products, nor photos that show one, nor its queries."""
+
+    @cached_property
+    def products(self) -> list[HomeProduct]:
+        return [item for item in super().products if item.split != "test"]
+
+    @cached_property
+    def photos(self) -> list[Photo]:
+        return [photo for photo in super().photos if photo.split != "test" and not photo.shows_test_model]
+
+    @cached_property
+    def queries(self) -> pl.DataFrame:
+        raise ValueError("queries.parquet is of the test split; ask the development split's own records")
+
+
 def _home_product(row: dict) -> HomeProduct:
     attributes = {
         key: value if isinstance(value, list) else [value] for key, value in row["attributes"].items() if value

@@ -33,10 +33,15 @@ def write_home(root: Path, writer: CorpusWriter) -> None:
     home = HomeSet(root)
     writer.add_catalog(_item(product, root) for product in home.products)
     for split in ("train", "dev"):
-        for record in _SplitRecords(home, split).records():
+        for record in split_records(home, split):
             writer.add(record)
     for record in _test_records(home):
         writer.add(record)
+
+
+def split_records(home: HomeSet, split: Split) -> Iterator[Record]:
+    """Records of ``train`` or ``dev``, made of the catalog and its photos."""
+    return _SplitRecords(home, split).records()
 
 
 def answers_of(product: HomeProduct) -> tuple[str, ...]:

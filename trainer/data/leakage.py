@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.calibration import FILE as CALIBRATION
+from app.calibration import Calibration
 from app.errors import ModelError
-from trainer.data.record import SPLITS
+from trainer.data.record import SPLITS, Split
 
 if TYPE_CHECKING:
     from trainer.data.corpus import Corpus
@@ -73,6 +75,20 @@ def refuse_trained_on_test(folder: Path, home: HomeSet) -> bool:
                 )
             proven = proven and bool(seen)
     return proven
+
+
+def designs_of(home: HomeSet, split: Split) -> list[str]:
+    """Hashes of the designs of a split, as records keep them."""
+    return _hashes(_groups(item for item in home.products if item.split == split))
+
+
+def refuse_calibrated_on_test(calibration: Calibration, home: HomeSet) -> None:
+    """Raises ModelError if the calibration was learned from a design of the test split."""
+    leaked = set(calibration.designs) & set(designs_of(home, "test"))
+    if leaked:
+        raise ModelError(
+            f"{CALIBRATION} was learned from {len(leaked)} test designs; write it anew with `trainer calibrate`."
+        )
 
 
 def training_seed(folder: Path) -> int | None:

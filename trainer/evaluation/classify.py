@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
-from app.encoder import Vectors
-from app.predict import VOTERS, softmax, with_votes
-from app.schema import CATEGORY_SEPARATOR, Product, category_levels
+from app.calibration import ATTRIBUTE, CATEGORY, Competition
 from trainer.evaluation.baselines import neighbour_vote
-from trainer.evaluation.gallery import Gallery, batches, crop
+from trainer.evaluation.contest import Contest, ancestor, answered, at_level, path, truths
+from trainer.evaluation.gallery import Gallery
+from trainer.evaluation.labelled import attribute_contest, category_contest, values_of
 from trainer.evaluation.metrics import DEPTH, rank, recall
-from trainer.evaluation.palette import Palette, mean_colour
-from trainer.evaluation.scores import MOON, PALETTE, VOTE, Scorer, Values
+from trainer.evaluation.palette import Palette
+from trainer.evaluation.scores import LABELS, MOON, PALETTE, VOTE, Scorer, Values
+from trainer.evaluation.shown import Shown, shown
+from trainer.evaluation.sureness import Sureness, sureness_rows
 
 PREDICTION = "prediction"
-PICTURE, TITLED, PHOTO = "picture alone", "picture + title", "customer photo, true box"
-ATTRIBUTES = ("color", "material")
 COLOUR = "color"
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Held-out products and what of each is shown: one picture, and its title or nothing."""
-
-    source: str
-    products: Sequence[Product]
-    vectors: Vectors
-    colours: NDArray[np.float64]
+LEVELS = (1, 2, 3)
+ATTRIBUTES = "all attributes"
 
 
 def prediction_rows(gallery: Gallery, scorer: Scorer) -> None:
-    """Held-out products from their main picture, without and with the title, and from the customer's photo of them.
+    """Held-out products by picture, words and both, and by the customer's photo of them; then how sure answers are.
 
     Category and attributes are never fed. Labels are all categories and values of the catalog. Neighbours that vote and
     the palette's centres are of training products alone.
     """
-    categories = sorted({_path(product) for product in gallery.products if product.category})
-    labels = gallery.embedder.embed_labels(categories, "category")
-    palette = _palette(gallery)
-    for shown in _shown(gallery):
-        _category_rows(gallery, scorer, shown, categories, labels)
-        for key in ATTRIBUTES:
-            _attribute_row(gallery, scorer, shown, key, palette)
+    palette, sureness = _palette(gallery), Sureness(gallery.calibration)
+    for one in shown(gallery, "test"):
+        _category_rows(gallery, scorer, one, sureness)
+        for key in values_of(gallery.products):
+            _attribute_row(gallery, scorer, one, key, palette, sureness)
+    sureness_rows(sureness, scorer)
 
 
 def category_metric(level: int) -> str:
@@ -57,34 +46,6 @@ def attribute_metric(key: str) -> str:
     return f"{key} top-1"
 
 
-def _shown(gallery: Gallery) -> list[_Shown]:
-    test = [item.product for item in gallery.home.products if item.split == "test" and item.product.images]
-    pictures = [gallery.read(product.images[0]) for product in test]
-    colours = gallery.colours[[gallery.rows[product.id] for product in test]]
-    photos = [photo for photo in gallery.home.photos if photo.split == "test"]
-    bought = [gallery.products[gallery.rows[photo.product_id]] for photo in photos]
-    crops = [crop(gallery.read(photo.path), photo.box) for photo in photos]
-    return [
-        _Shown(PICTURE, test, _embed(gallery, PICTURE, pictures, [""] * len(test)), colours),
-        _Shown(TITLED, test, _embed(gallery, TITLED, pictures, [product.title for product in test]), colours),
-        _Shown(
-            PHOTO,
-            bought,
-            _embed(gallery, PHOTO, crops, [""] * len(crops)),
-            np.stack([mean_colour(image) for image in crops]),
-        ),
-    ]
-
-
-def _embed(gallery: Gallery, source: str, images: Sequence[Image], titles: Sequence[str]) -> Vectors:
-    rows = []
-    pairs = list(zip(images, titles, strict=True))
-    for batch in gallery.track(batches(pairs, gallery.settings.batch_size), f"predictions from {source}"):
-        bare = [Product(id="?", title=title) for _, title in batch]
-        rows.append(gallery.embedder.embed_products(bare, [[image] for image, _ in batch]))
-    return np.concatenate(rows)
-
-
 def _palette(gallery: Gallery) -> Palette | None:
     """Of the training products that have a picture, by the first of their colours, which is the main one."""
     known = [row for row in gallery.training if gallery.products[row].attributes.get(COLOUR)]
@@ -93,74 +54,62 @@ def _palette(gallery: Gallery) -> Palette | None:
     return Palette(gallery.colours[known], names) if known else None
 
 
-def _path(product: Product) -> str:
-    return CATEGORY_SEPARATOR.join(product.category)
-
-
-def _at(path: str, level: int) -> str:
-    """The ancestor of a category at a level, or its end if that comes first."""
-    return category_levels(path.split(CATEGORY_SEPARATOR))[:level][-1]
-
-
-def _category_rows(gallery: Gallery, scorer: Scorer, shown: _Shown, categories: Sequence[str], labels: Vectors) -> None:
-    known = [row for row, product in enumerate(shown.products) if product.category]
-    vectors = shown.vectors[known]
-    paths = [_path(shown.products[row]) for row in known]
+def _category_rows(gallery: Gallery, scorer: Scorer, one: Shown, sureness: Sureness) -> None:
+    contest, rows = category_contest(gallery, one)
+    paths = [path(one.products[row]) for row in rows]
     voters = [row for row in gallery.training if gallery.products[row].category]
-    ends = [_path(gallery.products[row]) for row in voters]
-    neighbours = vectors @ gallery.vectors[voters].T
-    probabilities = _probabilities(vectors @ labels.T, categories, neighbours, ends)
-    for level in (1, 2):
-        truth = [_at(path, level) for path in paths]
-        vote = neighbour_vote(neighbours, [_at(path, level) for path in ends])
-        found = {MOON: _most_probable(probabilities, categories, level), VOTE: vote}
-        right = {system: _equal(answers, truth) for system, answers in found.items()}
-        scorer.add(PREDICTION, shown.source, category_metric(level), right)
-    rankings, leaves = rank(probabilities), [{categories.index(path)} for path in paths]
+    ends = [path(gallery.products[row]) for row in voters]
+    neighbours = one.vectors[rows] @ gallery.vectors[voters].T
+    how = gallery.calibration.category(one.evidence)
+    found, before = contest.probabilities(how), contest.probabilities(CATEGORY)
+    alone = _labels_alone(contest, how)
+    for level in LEVELS:
+        truth = [ancestor(own, level) for own in paths]
+        vote = neighbour_vote(neighbours, [ancestor(own, level) for own in ends])
+        right: Values = {
+            MOON: _right_at(found, contest, truth, level)[1],
+            LABELS: _right_at(alone, contest, truth, level)[1],
+            VOTE: _among(vote, [[own] for own in truth]),
+        }
+        scorer.add(PREDICTION, one.source, category_metric(level), right)
+        earlier, now = (_right_at(own, contest, truth, level) for own in (before, found))
+        sureness.add(one.evidence, f"category level {level}", "category", earlier, now, how, level - 1)
+    leaves = [{contest.labels.index(own)} for own in paths]
+    rankings = {MOON: rank(found), LABELS: rank(alone)}
     for k in (1, DEPTH):
-        scorer.add(PREDICTION, shown.source, f"category leaf top-{k}", {MOON: recall(rankings, leaves, k)})
+        tops = {system: recall(own, leaves, k) for system, own in rankings.items()}
+        scorer.add(PREDICTION, one.source, f"category leaf top-{k}", tops)
 
 
-def _probabilities(
-    similarities: NDArray[np.float32], categories: Sequence[str], neighbours: NDArray[np.float32], ends: Sequence[str]
-) -> NDArray[np.float64]:
-    """Of categories (products, categories), as on the page (:mod:`app.predict`): their labels, and neighbours' votes.
-
-    ``neighbours`` (products, voters) are similarities to products that end at the categories ``ends``.
-    """
-    rows = []
-    for own, near in zip(similarities, neighbours, strict=True):
-        nearest = [(ends[place], float(near[place])) for place in np.argsort(-near)[:VOTERS]]
-        labels = dict(zip(categories, softmax(own).tolist(), strict=True))
-        rows.append(list(with_votes(labels, nearest).values()))
-    return np.array(rows)
-
-
-def _most_probable(probabilities: NDArray[np.float64], categories: Sequence[str], level: int) -> list[str]:
-    """Per product the most probable category of a level: as probable as all that ends below it."""
-    ancestors = [_at(path, level) for path in categories]
-    names = sorted(set(ancestors))
-    below = np.array([[ancestor == name for name in names] for ancestor in ancestors], dtype=np.float64)
-    return [names[place] for place in (probabilities @ below).argmax(axis=1)]
-
-
-def _attribute_row(gallery: Gallery, scorer: Scorer, shown: _Shown, key: str, palette: Palette | None) -> None:
+def _attribute_row(
+    gallery: Gallery, scorer: Scorer, one: Shown, key: str, palette: Palette | None, sureness: Sureness
+) -> None:
     """Over products that have the key; any of their values is right."""
-    known = [row for row, product in enumerate(shown.products) if product.attributes.get(key)]
-    if not known:
+    contest, rows = attribute_contest(gallery, one, key)
+    if not rows:
         return
-    values = sorted({value for product in gallery.products for value in product.attributes.get(key, [])})
-    labels = gallery.embedder.embed_labels([f"{key}: {value}" for value in values], "attribute")
-    truth = [shown.products[row].attributes[key] for row in known]
-    best = (shown.vectors[known] @ labels.T).argmax(axis=1)
-    right: Values = {MOON: _among([values[place] for place in best], truth)}
-    if key == COLOUR and palette is not None:
-        right = {**right, PALETTE: _among(palette.names(shown.colours[known]), truth)}
-    scorer.add(PREDICTION, shown.source, attribute_metric(key), right)
+    truth = [one.products[row].attributes[key] for row in rows]
+    named = truths(contest.labels, truth)
+    how = gallery.calibration.attribute(one.evidence, key)
+    found, before = (answered(contest.probabilities(own), named) for own in (how, ATTRIBUTE))
+    right = {MOON: found[1].astype(np.float64), LABELS: answered(_labels_alone(contest, how), named)[1].astype(float)}
+    if key == COLOUR and palette is not None and one.colours is not None:
+        right[PALETTE] = _among(palette.names(one.colours[rows]), truth)
+    scorer.add(PREDICTION, one.source, attribute_metric(key), right)
+    sureness.add(one.evidence, ATTRIBUTES, key, before, found, how)
 
 
-def _equal(answers: Sequence[str], truth: Sequence[str]) -> NDArray[np.float64]:
-    return _among(answers, [[own] for own in truth])
+def _labels_alone(contest: Contest, how: Competition) -> NDArray[np.float64]:
+    return contest.probabilities(how.model_copy(update={"vote": 0.0}))
+
+
+def _right_at(
+    found: NDArray[np.float64], contest: Contest, truth: Sequence[str], level: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each product the probability of its most probable category of a level, and 1 if that is the true one."""
+    names, at = at_level(found, contest.labels, level)
+    confidence, right = answered(at, truths(names, [[own] for own in truth]))
+    return confidence, right.astype(np.float64)
 
 
 def _among(answers: Sequence[str], truth: Sequence[Sequence[str]]) -> NDArray[np.float64]:

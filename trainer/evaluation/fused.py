@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.encoder import Vectors
 from app.fusion import fused_matches
-from app.schema import Filters, Product
+from app.schema import Filters, Hit, Product
 from app.store.base import Manifest, Point
 from app.store.edge import EdgeStore
 from app.store.words import mean_length, text_length
@@ -45,9 +46,15 @@ class FusedSearch:
         """
         found = np.full((len(texts), depth), -1, dtype=np.int64)
         for row, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-            hits = fused_matches(self.index, vector, text, Filters())(depth, 0)
+            hits = self.hits(text, vector, depth)
             found[row, : len(hits)] = [self._rows[hit.product.id] for hit in hits]
         return found
+
+    def hits(self, text: str, vector: NDArray[np.float32], depth: int) -> list[Hit]:
+        """The shop's answer to one query: text or a photo and text; a photo alone has no text."""
+        if text:
+            return fused_matches(self.index, vector, text, Filters())(depth, 0)
+        return self.index.search(vector, Filters(), depth)
 
     def close(self) -> None:
         """Delete the index."""

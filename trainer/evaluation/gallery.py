@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from app.calibration import UNCALIBRATED, Calibration
 from app.encoder import Embedder, Vectors
 from app.images import read_image
 from app.moon.boxes import cropped, usable_box
 from app.schema import Box, Query
 from app.settings import Settings
 from trainer.data.home import HomeProduct, HomeSet
+from trainer.evaluation.asked import Asked
 from trainer.evaluation.baselines import BM25, RawVision
 from trainer.evaluation.fused import FusedSearch
 from trainer.evaluation.metrics import Rankings, rank
@@ -27,7 +29,8 @@ class Gallery:
 
     Rankings hold rows of ``home.products``. ``vision`` is None for models whose tower has no pooled output. ``vectors``
     (products, dimensions) are MOON's, ``colours`` (products, 3) the mean colours of main pictures in CIELAB,
-    ``training`` the rows of products that training may learn from.
+    ``training`` the rows of products that training may learn from. ``asked`` are queries that tasks
+    leave for later ones.
     """
 
     def __init__(
@@ -37,10 +40,14 @@ class Gallery:
         vision: RawVision | None,
         settings: Settings,
         track: Track = silently,
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         self.home, self.embedder, self.vision, self.settings, self.track = home, embedder, vision, settings, track
+        self.calibration = calibration
+        self.asked: list[Asked] = []
         self.products = [item.product for item in home.products]
         self.rows = {product.id: row for row, product in enumerate(self.products)}
+        self._labels: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.bm25 = BM25(self.products)
         self.bm25_in_all_languages = BM25(self.products, all_languages=True)
         order = held_out_last(home.products)
@@ -74,6 +81,14 @@ class Gallery:
             vectors.append(found)
             boxes += used
         return np.concatenate(vectors), boxes
+
+    def label_vectors(self, labels: Sequence[str], segment: Literal["category", "attribute"]) -> Vectors:
+        """Vectors of labels (labels, dimensions), each embedded once."""
+        new = [label for label in labels if (segment, label) not in self._labels]
+        if new:
+            found = self.embedder.embed_labels(new, segment)
+            self._labels.update(zip([(segment, label) for label in new], found, strict=True))
+        return np.stack([self._labels[segment, label] for label in labels])
 
     def by_moon(self, queries: Sequence[Query], title: str) -> Rankings:
         return self.nearest(self.embed(queries, title)[0])

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from app.calibration import UNCALIBRATED, read_calibration
 from app.errors import BadInputError
 from app.moon.embedder import load_encoder
 from app.moon.fingerprint import checkpoint_folder
@@ -21,10 +22,11 @@ from app.moon.tower import EfficientNetLiteModel
 from app.moon.tower_memory import TowerMemory, remembering
 from app.settings import Settings
 from trainer.data.home import HomeSet
-from trainer.data.leakage import refuse_trained_on_test, training_seed
+from trainer.data.leakage import refuse_calibrated_on_test, refuse_trained_on_test, training_seed
 from trainer.evaluation.baselines import RawVision
 from trainer.evaluation.classify import prediction_rows
 from trainer.evaluation.gallery import Gallery
+from trainer.evaluation.matches import match_rows
 from trainer.evaluation.progress import Track, silently
 from trainer.evaluation.scores import Row, Scorer
 from trainer.evaluation.targets import Target, targets
@@ -38,7 +40,7 @@ KEPT_PICTURES = 1600
 """Of so many it is remembered what the tower saw: the held-out designs' pictures, photos of them and their crops."""
 ALL_PICTURES = 4000
 """All that one evaluation shows the tower, 1.1 GB; the next checkpoint with the same tower is shown little else."""
-TASKS = (photo_rows, text_rows, mixed_rows, prediction_rows)
+TASKS = (photo_rows, text_rows, mixed_rows, match_rows, prediction_rows)
 PROVEN = "its record of training names no design of the test split"
 UNPROVEN = "no full record of its training; that it has not seen designs of the test split is not proven"
 PACKAGES = ("moon-search", "torch", "transformers", "sentence-transformers", "bm25s")
@@ -72,6 +74,8 @@ def evaluate(
     home, folder = HomeSet(data), checkpoint_folder(settings.model)
     proven = refuse_trained_on_test(folder, home)
     embedder = load_encoder(settings)
+    calibration = read_calibration(folder, embedder.fingerprint)
+    refuse_calibrated_on_test(calibration, home)
     tower = getattr(embedder.module.model, "vision_tower", None)
     if not isinstance(tower, EfficientNetLiteModel):
         logger.info("no raw vision baseline: the model has no vision tower with a pooled output")
@@ -82,12 +86,13 @@ def evaluate(
         memory.serve(tower)
     with remembering(tower, memory) if tower else nullcontext():
         vision = RawVision(embedder.module) if tower else None
-        gallery = Gallery(home, embedder, vision, settings, track)
+        gallery = Gallery(home, embedder, vision, settings, track, calibration)
         for task in TASKS:
             task(gallery, scorer)
     setup = {
         "model": embedder.name,
         "fingerprint": embedder.fingerprint,
+        "calibrated": calibration is not UNCALIBRATED,
         "detector": settings.detector,
         "products": len(home.products),
         "seed": seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,15 @@ def bootstrap_ratio(values: ArrayLike, others: ArrayLike, seed: int, resamples: 
     above, below = _resampled(pairs, seed, resamples).T
     value = pairs[:, 0].mean() / max(pairs[:, 1].mean(), LEAST_MEAN)
     return _score(value, above / np.maximum(below, LEAST_MEAN))
+
+
+def bootstrap_statistic(
+    compute: Callable[..., float], samples: Sequence[NDArray[np.float64]], seed: int, resamples: int = 200
+) -> Score:
+    """A statistic of samples (observations, ...) and its 95 % percentile interval, each sample resampled by itself."""
+    rng = np.random.default_rng(seed)
+    drawn = [compute(*(own[rng.integers(0, len(own), len(own))] for own in samples)) for _ in range(resamples)]
+    return _score(compute(*samples), np.array(drawn))
 
 
 def _resampled(sample: NDArray[np.float64], seed: int, resamples: int) -> NDArray[np.float64]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, ndcg, recall
+from trainer.evaluation.metrics import DEPTH, Rankings, Score, bootstrap, bootstrap_statistic, ndcg, recall
 from trainer.evaluation.wrong_photos import WrongPhoto
 
 MOON, VISION, LEXICAL, CENTRE = "MOON", "raw vision", "BM25", "centre box"
 LOCAL_LEXICAL, FUSED = "BM25, titles in all languages", "MOON + BM25"
-VOTE, PALETTE = "nearest neighbour vote", "nearest palette name"
+VOTE, PALETTE, LABELS = "nearest neighbour vote", "nearest palette name", "labels alone"
+UNCALIBRATED = "before calibration"
 
 Values = Mapping[str, NDArray[np.float64]]
 """Per-query values (queries,) by system, the queries in one order, so that systems can be compared in pairs."""
+
+Samples = tuple[NDArray[np.float64], ...]
+"""Samples (observations, ...) that one number is computed from."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,14 @@ class Scorer:
         scores = {system: bootstrap(own, self.seed) for system, own in values.items()}
         self.rows.append(Row(section, query, metric, len(next(iter(values.values()))), scores))
         self.values[Key(section, query, metric)] = values
+
+    def statistic(
+        self, section: str, query: str, metric: str, compute: Callable[..., float], samples: Mapping[str, Samples]
+    ) -> None:
+        """A number of whole samples by system, which is no mean; intervals are resampled, each sample by itself."""
+        scores = {system: bootstrap_statistic(compute, own, self.seed) for system, own in samples.items()}
+        n = sum(len(own) for own in next(iter(samples.values())))
+        self.rows.append(Row(section, query, metric, n, scores))
 
     def recalls(
         self,

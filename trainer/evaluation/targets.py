@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from trainer.data.home import HomeSet
-from trainer.evaluation import classify, tasks
+from trainer.evaluation import classify, shown, tasks
 from trainer.evaluation import text_tasks as texts
 from trainer.evaluation.metrics import DEPTH, Score, bootstrap, bootstrap_ratio
 from trainer.evaluation.scores import (
@@ -110,11 +110,11 @@ def _targets(judge: _Judge, home: HomeSet) -> Iterable[Target | None]:
     composed = [Key(tasks.MIXED, query, sku) for query in (tasks.JOINT, tasks.PHOTO_ALONE, tasks.TEXT_ALONE)]
     yield judge.composed('photo + "the same in <colour>": exact SKU R@1', composed, COMPOSED)
     yield judge.lead("the same, minus the better of photo alone and text alone", composed, LEAD)
-    for source, wanted in ((classify.PICTURE, PICTURE_CATEGORY), (classify.TITLED, TITLED_CATEGORY)):
+    for source, wanted in ((shown.PICTURE, PICTURE_CATEGORY), (shown.TITLED, TITLED_CATEGORY)):
         key = Key(classify.PREDICTION, source, classify.category_metric(2))
         yield judge.value(f"category level 2, {source}: top-1", key, wanted, VOTE)
-    key = Key(classify.PREDICTION, classify.PICTURE, classify.attribute_metric(classify.COLOUR))
-    yield judge.value(f"colour, {classify.PICTURE}: top-1", key, COLOUR, PALETTE)
+    key = Key(classify.PREDICTION, shown.PICTURE, classify.attribute_metric(classify.COLOUR))
+    yield judge.value(f"colour, {shown.PICTURE}: top-1", key, COLOUR, PALETTE)
     yield judge.value("core product box: mean IoU", Key(tasks.BOXES, tasks.FOUND_BOX, tasks.OVERLAP), OVERLAP, CENTRE)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.moon.boxes import iou, usable_box
 from app.schema import Box, Query
 from trainer.data.home import PHOTO_SIZE, Photo
+from trainer.evaluation.asked import Asked
 from trainer.evaluation.baselines import centre_box
 from trainer.evaluation.gallery import Gallery, crop, whole
 from trainer.evaluation.metrics import Rankings, recall
@@ -54,6 +55,7 @@ def photo_rows(gallery: Gallery, scorer: Scorer) -> None:
         scorer.recalls(PHOTOS, query, RIGHT_MODEL, 1, answers, models)
         scorer.recalls(PHOTOS, query, RIGHT_MODEL, 10, answers, models)
         scorer.recalls(PHOTOS, query, RIGHT_SKU, 1, answers, skus)
+    gallery.asked.append(Asked("photo", [""] * len(photos), vectors, models))
     scorer.wrong_photos = wrong_photos(photos, by_true_box, models, gallery.products)
     _box_row(gallery, scorer, photos, found)
     items = [Query(text=title, image=image) for title, image in zip(titles, images, strict=True)]
@@ -98,6 +100,7 @@ def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
     lexical = gallery.bm25.rank(texts)
     alone = [Query(image=query.image, box=query.box) for query in joint]
     vectors, _ = gallery.embed(joint, "mixed queries")
+    gallery.asked.append(Asked("both", texts, vectors, relevant))
     rankings: dict[str, dict[str, Rankings | None]] = {
         JOINT: {MOON: gallery.nearest(vectors), FUSED: gallery.by_fusion(texts, vectors)},
         PHOTO_ALONE: {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},

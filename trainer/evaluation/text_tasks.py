@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from app.schema import Query
+from trainer.evaluation.asked import Asked
 from trainer.evaluation.gallery import Gallery
 from trainer.evaluation.metrics import DEPTH, Rankings
 from trainer.evaluation.scores import FUSED, LEXICAL, LOCAL_LEXICAL, MOON, Scorer
@@ -26,6 +27,7 @@ def text_rows(gallery: Gallery, scorer: Scorer) -> None:
     texts = table["text"].to_list()
     relevant = [{gallery.rows[key] for key in keys} for keys in table["relevant_product_ids"]]
     vectors, _ = gallery.embed([Query(text=text) for text in texts], "text queries")
+    gallery.asked.append(Asked("text", texts, vectors, relevant))
     answers: dict[str, Rankings] = {
         MOON: gallery.nearest(vectors),
         FUSED: gallery.by_fusion(texts, vectors),

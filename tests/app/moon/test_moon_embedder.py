@@ -202,7 +202,7 @@ def test_fingerprint_follows_what_shapes_vectors_and_nothing_else(checkpoint: Pa
     shutil.copytree(checkpoint, folder)
     original = fingerprint(checkpoint)
     assert fingerprint(folder) == original
-    for note in ("sources.json", "training.json", "evaluation.json", "merge.json", "README.md"):
+    for note in ("sources.json", "training.json", "evaluation.json", "merge.json", "calibration.json", "README.md"):
         (folder / note).write_text("{}")
     assert fingerprint(folder) == original
     assert fingerprint(folder, batch_size=7) == original

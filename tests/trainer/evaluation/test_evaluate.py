@@ -14,7 +14,7 @@ from trainer.data.home import HomeSet
 from trainer.evaluation.gallery import Gallery
 from trainer.evaluation.home import evaluate
 from trainer.evaluation.metrics import Score
-from trainer.evaluation.scores import CENTRE, FUSED, LEXICAL, LOCAL_LEXICAL, MOON, PALETTE, VISION, VOTE, Scorer
+from trainer.evaluation.scores import CENTRE, FUSED, LABELS, LEXICAL, LOCAL_LEXICAL, MOON, PALETTE, VISION, VOTE, Scorer
 from trainer.evaluation.tasks import mixed_rows, photo_rows
 from trainer.evaluation.text_tasks import text_rows
 
@@ -42,13 +42,14 @@ def test_every_task_is_measured_beside_its_baselines(evaluation):
         "text",
         "photo + text",
         "prediction",
+        "certainty of predictions",
     ]
     assert {MOON, VISION} == set(scores(rows, "customer photo", "whole photo and true box", "same model R@1"))
     assert {MOON, CENTRE} == set(scores(rows, "core product", "box by the model's detector", "mean IoU with true box"))
     assert {MOON, FUSED, LEXICAL, LOCAL_LEXICAL} == set(scores(rows, "text", "en name", "R@10"))
     assert {MOON, FUSED} == set(scores(rows, "photo + text", "photo, true box and text", "exact SKU R@1"))
-    assert {MOON, VOTE} == set(scores(rows, "prediction", "picture alone", "category level 2 top-1"))
-    assert {MOON, PALETTE} == set(scores(rows, "prediction", "picture alone", "color top-1"))
+    assert {MOON, LABELS, VOTE} == set(scores(rows, "prediction", "picture alone", "category level 2 top-1"))
+    assert {MOON, LABELS, PALETTE} == set(scores(rows, "prediction", "picture alone", "color top-1"))
     texts = [row.query for row in rows if row.section == "text" and row.metric == "R@10"]
     assert texts == [
         "en name",

@@ -1,0 +1,1 @@
+"""What turns a model's similarities into probabilities and match levels, learned from the development split."""
