@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -16,9 +17,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from app.bodies import BodyLimit, PredictBody, SearchBody, described, reads
-from app.errors import BadInputError, MoonError, NotFoundError
+from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError
 from app.facade import MoonSearch
+from app.guard import protect
 from app.images import FORMATS
+from app.observe import SECURITY_HEADERS, observe
 from app.problems import problem
 from app.schema import Filters, Prediction, Product, SearchResult
 from app.search import MAX_LIMIT, MAX_OFFSET
@@ -41,6 +44,8 @@ def create_api(service: Service) -> FastAPI:
     shop = MoonSearch(service=service)
     max_bytes = service.settings.max_image_bytes * 4 // 3 + BODY_SLACK  # base64 needs four bytes for three
     api.add_middleware(BodyLimit, max_bytes=max_bytes, prefix="/api/")
+    protect(api, service)
+    observe(api, service)
     _add_error_handlers(api, str(service.settings.data))
     api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]
 
@@ -125,7 +130,7 @@ def _picture(product: Product, number: int) -> Response:
     location = product.images[number]
     if _on_the_web(location):
         return RedirectResponse(location, status_code=307)
-    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "public, max-age=86400"}
     return FileResponse(location, media_type=_media_type(product, number), headers=headers)
 
 
@@ -149,7 +154,8 @@ def _add_error_handlers(api: FastAPI, data_folder: str) -> None:
         if isinstance(error, BadInputError | NotFoundError):
             return problem(400 if isinstance(error, BadInputError) else 404, str(error))
         log.warning("%s", error)
-        return problem(503, _public(str(error), data_folder), {"Retry-After": "1"})
+        wait = math.ceil(error.retry_after) if isinstance(error, OverloadedError) else 1
+        return problem(503, _public(str(error), data_folder), {"Retry-After": str(max(1, wait))})
 
     @api.exception_handler(RequestValidationError)
     def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -162,7 +168,7 @@ def _add_error_handlers(api: FastAPI, data_folder: str) -> None:
 
     @api.exception_handler(Exception)
     def on_defect(_: Request, error: Exception) -> JSONResponse:
-        return problem(500, "the server failed at this request; its log says why")
+        return problem(500, "the server failed at this request; its log says why", SECURITY_HEADERS)
 
 
 def _public(message: str, data_folder: str) -> str:

@@ -27,7 +27,14 @@ class IndexUnavailableError(MoonError):
 
 
 class OverloadedError(MoonError):
-    """More requests than the server can take right now; the HTTP API answers it with status 503."""
+    """More requests than the server can take right now; the HTTP API answers it with status 503.
+
+    ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class CatalogError(MoonError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,13 +73,20 @@ class Predictor:
 
     A category's probability is a softmax over all categories that products end at, and a vote of the nearest products
     (:func:`with_votes`); a parent's is the sum of its children's, so the levels never contradict each other. Label
-    vectors are kept from build to build.
+    vectors are kept from build to build. ``observe`` is told the timings of every prediction, in milliseconds.
     """
 
-    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        live: LiveIndex,
+        settings: Settings,
+        observe: Callable[[dict[str, float]], None] = lambda timings: None,
+    ) -> None:
         self._embedder = embedder
         self._live = live
         self._settings = settings
+        self._observe = observe
         self._lock = threading.Lock()
         self._labels: _Labels | None = None
         self._vectors: dict[tuple[Segment, str], NDArray[np.float32]] = {}
@@ -116,11 +123,13 @@ class Predictor:
             own = labels.categories.probabilities(vector) if labels.categories else {}
             levels = _levels(with_votes(own, voters))
             attributes = {key: _best(values.probabilities(vector), limit) for key, values in labels.attributes.items()}
+        timings = watch.timings()
+        self._observe(timings)
         return Prediction(
             categories=[_best(level, limit) for level in levels],
             attributes=attributes,
             box=box,
-            timings=watch.timings(),
+            timings=timings,
         )
 
     def warm_up(self) -> None:

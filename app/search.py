@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -26,13 +26,21 @@ REMEMBERED_FACETS = 256
 class SearchEngine:
     """Answers queries from the published build. Thread-safe.
 
-    Every method raises IndexUnavailableError while no build is published, or one of another model.
+    Every method raises IndexUnavailableError while no build is published, or one of another model. ``observe`` is told
+    the timings of every search, in milliseconds.
     """
 
-    def __init__(self, embedder: Embedder, live: LiveIndex, settings: Settings) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        live: LiveIndex,
+        settings: Settings,
+        observe: Callable[[dict[str, float]], None] = lambda timings: None,
+    ) -> None:
         self._embedder = embedder
         self._live = live
         self._settings = settings
+        self._observe = observe
         self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
 
     def search(
@@ -70,7 +78,9 @@ class SearchEngine:
                 with watch.stage("facets"):
                     counts = self._facets(index, filters)
             build = index.manifest.build
-        return SearchResult(hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build)
+        timings = watch.timings()
+        self._observe(timings)
+        return SearchResult(hits=hits, facets=counts, box=boxes[0], timings=timings, build=build)
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.
