@@ -69,8 +69,10 @@ class Guard:
             await self._app(scope, receive, send)
         elif refusal := self._refusal(scope):
             await refusal(scope, receive, send)
-        else:
+        elif scope["path"].startswith(API):
             await self._answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         key = _key(Headers(scope=scope))
