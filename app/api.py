@@ -22,7 +22,7 @@ from app.facade import MoonSearch
 from app.guard import protect
 from app.images import FORMATS
 from app.observe import SECURITY_HEADERS, observe
-from app.problems import problem
+from app.problems import DESCRIPTION, problem
 from app.schema import Filters, Prediction, Product, SearchResult
 from app.search import MAX_LIMIT, MAX_OFFSET
 from app.serving import Health, Service
@@ -40,7 +40,12 @@ Category = Annotated[list[str] | None, Query(description="Category path from the
 
 def create_api(service: Service) -> FastAPI:
     """The API over a service; start and close the service yourself."""
-    api = FastAPI(title=TITLE, description="Product search by text, photo or both.", redoc_url=None)
+    api = FastAPI(
+        title=TITLE,
+        description="Product search by text, photo or both.",
+        redoc_url=None,
+        responses=dict.fromkeys((422, "default"), DESCRIPTION),
+    )
     shop = MoonSearch(service=service)
     max_bytes = service.settings.max_image_bytes * 4 // 3 + BODY_SLACK  # base64 needs four bytes for three
     api.add_middleware(BodyLimit, max_bytes=max_bytes, prefix="/api/")

@@ -26,7 +26,7 @@ from app.serving import Service
 
 API = "/api/"
 METRICS = "/metrics"
-OPEN = re.compile(r"/api(/v\d+)?/(health|live|ready|products/.+/images/\d+)")
+OPEN = re.compile(r"/api(/v\d+)?/(health(/live|/ready)?|products/.+/images/\d+)")
 """Open to everyone at any rate: probes ask without a key, and the page shows the pictures."""
 
 BODY_SECONDS = 30.0

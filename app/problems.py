@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -18,6 +19,13 @@ class Problem(BaseModel):
     title: str = Field(description="The status in words")
     status: int
     detail: str = Field(description="What happened, to which item, and what to do")
+
+
+DESCRIPTION: dict[str, Any] = {
+    "description": "A problem",
+    "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+}
+"""Of an error response in an OpenAPI document."""
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
