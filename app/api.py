@@ -48,7 +48,7 @@ def create_api(service: Service) -> FastAPI:
     )
     shop = MoonSearch(service=service)
     max_bytes = service.settings.max_image_bytes * 4 // 3 + BODY_SLACK  # base64 needs four bytes for three
-    api.add_middleware(BodyLimit, max_bytes=max_bytes, prefix="/api/")
+    api.add_middleware(BodyLimit, max_bytes=max_bytes)
     protect(api, service)
     observe(api, service)
     _add_error_handlers(api, str(service.settings.data))

@@ -59,7 +59,7 @@ class BatchedEmbedder:
         embedder: Embedder,
         batch_size: int = 32,
         wait_ms: float = 4.0,
-        max_wait_ms: float = 2000.0,
+        max_wait_ms: float = 5000.0,
         max_queued: int = 256,
         metrics: Metrics | None = None,
     ) -> None:

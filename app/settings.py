@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     )
     batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
     max_wait_ms: float = Field(
-        default=2000.0, gt=0, description="A query whose turn at the model would come later than this is refused"
+        default=5000.0, gt=0, description="A query whose turn at the model would come later than this is refused"
     )
     max_requests: int = Field(
         default=128, ge=1, description="API requests in work at the same time; further ones are refused"

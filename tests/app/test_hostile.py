@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import resource
 
 import pytest
 import schemathesis
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from schemathesis.checks import not_a_server_error
@@ -19,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from shop_samples import picture
 
 from app.api import create_api
+from app.errors import IndexUnavailableError
 
 API = "/api"
 EXAMPLES = 40
@@ -83,3 +86,24 @@ def test_broken_pictures_are_read_or_refused_in_bounded_memory(client, published
     assert 400 in statuses
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < BYTES_PER_PIXEL * published.settings.max_image_pixels
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyError, MemoryError, IndexUnavailableError])
+@pytest.mark.parametrize("part", ["live.index", "embedder.embed_queries", "engine.search", "predictor.predict"])
+def test_broken_internals_show_nothing_of_the_server(published, monkeypatch, part, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error(f"{published.settings.data}/points: cannot be read")
+
+    owner, _, name = part.partition(".")
+    monkeypatch.setattr(getattr(published, owner), name, fail)
+    asking = TestClient(create_api(published), raise_server_exceptions=False)
+    answers = [
+        asking.get(f"{API}/search?text=chair"),
+        asking.post(f"{API}/predict", json={"title": "chair"}),
+        asking.get(f"{API}/health"),
+        asking.get("/metrics"),
+    ]
+    assert any(answer.status_code in (500, 503) for answer in answers)
+    for answer in answers:
+        assert str(published.settings.data) not in answer.text
+        assert not re.search(r"Traceback|\.py|site-packages|Error\(", answer.text)
