@@ -86,7 +86,7 @@ class Guard:
             )
         if self._buckets and (wait := self._buckets.take(key if self._keys else _network(scope["client"]))):
             return self._refused("rate", 429, "too many requests from you; send the next one later", _later(wait))
-        if not self._places:
+        if self._service.requests_in_work >= self._places:
             return self._refused("full", 503, "the server has too many requests in work; send it again", _later(1))
         return None
 
@@ -95,13 +95,12 @@ class Guard:
         return problem(status, detail, headers)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._places -= 1
+        self._service.requests_in_work += 1
         try:
-            with self._service.metrics.in_work.track_inprogress():
-                async with _watched(receive) as watched:
-                    await self._app(scope, watched, send)
+            async with _watched(receive) as watched:
+                await self._app(scope, watched, send)
         finally:
-            self._places += 1
+            self._service.requests_in_work -= 1
 
 
 @asynccontextmanager

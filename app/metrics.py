@@ -59,10 +59,6 @@ class Metrics:
             with self._lock:
                 self._durations[stage].append((now, milliseconds))
 
-    def requests_in_work(self) -> int:
-        """API requests that are being answered now."""
-        return int(self.in_work._value.get())
-
     def percentiles(self, seconds: float = 300.0) -> dict[str, Percentiles]:
         """By stage, ``total`` among them, of the answers of the last ``seconds``; stages without any are left out."""
         since = time.monotonic() - seconds

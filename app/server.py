@@ -71,8 +71,8 @@ class Server(uvicorn.Server):
         """Go on listening until the requests in work are answered, so that new ones get their 503."""
         try:
             async with asyncio.timeout(self._service.settings.shutdown_seconds):
-                while self._service.metrics.requests_in_work():
+                while self._service.requests_in_work:
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            log.warning("stopping with %d requests unanswered", self._service.metrics.requests_in_work())
+            log.warning("stopping with %d requests unanswered", self._service.requests_in_work)
         await super().shutdown(sockets)

@@ -54,6 +54,9 @@ class Service:
         self.predictor = Predictor(self.embedder, self.live, settings, self.metrics.observe)
         self.draining = False
         """Set when the server is told to stop: requests in work are finished, new ones refused."""
+        self.requests_in_work = 0
+        """Of the HTTP API, counted by app/guard.py."""
+        self.metrics.in_work.set_function(lambda: self.requests_in_work)
         self._model_is_warm = False
         self._warm_build: str | None = None
         self._last_reason = ""
