@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.serving import Service
 from app.settings import Settings
@@ -18,7 +19,8 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1000
 """Further ones are answered with 503."""
-KEEP_ALIVE_SECONDS = 10
+HEADER_SECONDS = 10.0
+"""How long a connection may be without a complete head of a request, be it idle or slow."""
 OTHER_THREADS = 40
 """Beside those of API requests: for the page, pictures and files."""
 STREAM_SECONDS = 2
@@ -38,7 +40,7 @@ def configured(application: FastAPI, settings: Settings, host: str, port: int) -
         application,
         host=host,
         port=port,
-        http="h11",
+        http=Connection,
         ws="none",
         access_log=False,
         log_config=None,
@@ -47,9 +49,32 @@ def configured(application: FastAPI, settings: Settings, host: str, port: int) -
         forwarded_allow_ips=settings.trusted_proxies,
         limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=16_384 + BYTES_PER_CHARACTER * settings.max_text_chars,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=int(HEADER_SECONDS),
         timeout_graceful_shutdown=STREAM_SECONDS,
     )
+
+
+class Connection(H11Protocol):
+    """Is closed when the head of the next request takes too long; uvicorn alone waits for ever once it has begun."""
+
+    _head_is_late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        if self._head_is_late is not None:
+            self._head_is_late.cancel()
+        self._head_is_late = self.loop.call_later(HEADER_SECONDS, self._close_without_head)
+
+    def _close_without_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -20,8 +21,9 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from shop_samples import publish
+from uvicorn.server import ServerState
 
-from app.server import configured
+from app import server
 from app.settings import ROOT, Settings
 from app.store import open_store
 
@@ -68,49 +70,49 @@ def serve(tmp_path, embedder, products) -> Iterator[Callable[..., Process]]:
         return running[-1]
 
     yield start
-    for server in running:
-        server.process.kill()
-        server.process.wait(10)
+    for process in running:
+        process.process.kill()
+        process.process.wait(10)
 
 
 def test_a_stopped_server_finishes_what_it_took_and_refuses_what_is_new(serve, tmp_path):
-    server = serve()
+    process = serve()
     with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(server.get, f"{API}/search?text=gate")
+        taken = pool.submit(process.get, f"{API}/search?text=gate")
         until((tmp_path / "entered").exists)
-        server.process.send_signal(signal.SIGTERM)
-        until(lambda: server.get(f"{API}/health").status_code == 503)
-        refused = server.get(f"{API}/search?text=chair")
+        process.process.send_signal(signal.SIGTERM)
+        until(lambda: process.get(f"{API}/health").status_code == 503)
+        refused = process.get(f"{API}/search?text=chair")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "stopping" in refused.json()["detail"]
         (tmp_path / "open").touch()
         assert len(taken.result(30).json()["hits"]) == 8
-    assert server.process.wait(20) in (0, -signal.SIGTERM)
+    assert process.process.wait(20) in (0, -signal.SIGTERM)
 
 
 def test_a_stopped_server_waits_for_an_answer_no_longer_than_it_was_told(serve, tmp_path):
-    server = serve(MOON_SHUTDOWN_SECONDS="0.1")
+    process = serve(MOON_SHUTDOWN_SECONDS="0.1")
     with ThreadPoolExecutor(1) as pool:
-        taken = pool.submit(server.get, f"{API}/search?text=gate")
+        taken = pool.submit(process.get, f"{API}/search?text=gate")
         until((tmp_path / "entered").exists)
-        server.process.send_signal(signal.SIGTERM)
+        process.process.send_signal(signal.SIGTERM)
         with pytest.raises(httpx.HTTPError):
-            server.get(f"{API}/search?text=chair").raise_for_status()
-        until(lambda: not server._listens())
+            process.get(f"{API}/search?text=chair").raise_for_status()
+        until(lambda: not process._listens())
         (tmp_path / "open").touch()
         taken.exception(30)
-    assert server.process.wait(20) in (0, -signal.SIGTERM)
+    assert process.process.wait(20) in (0, -signal.SIGTERM)
 
 
 def test_builds_published_and_pruned_under_load_fail_no_request(serve, tmp_path, embedder, products):
-    server = serve()
+    process = serve()
     store = open_store(Settings(_env_file=None, data=tmp_path))
     builds = [f"20261121T060000-00000{number}" for number in range(2, 6)]
     answers: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
 
     def shop(number: int) -> None:
-        with httpx.Client(base_url=server.url, timeout=30) as client:
+        with httpx.Client(base_url=process.url, timeout=30) as client:
             while not stop.is_set():
                 text = {"text": "red chair", "filters": {"category": ["Furniture"]}, "offset": number}
                 response = client.post(f"{API}/search", json=text)
@@ -134,14 +136,14 @@ def test_builds_published_and_pruned_under_load_fail_no_request(serve, tmp_path,
 
 
 def test_long_addresses_and_headers_are_refused_by_the_server_itself(serve):
-    server = serve()
+    process = serve()
     longest = "中" * 2000
-    assert server.get(f"{API}/search", params={"text": longest}).status_code == 200
+    assert process.get(f"{API}/search", params={"text": longest}).status_code == 200
     for path, headers in ((f"{API}/health?{'x' * 200_000}", {}), (f"{API}/health", {"X-Long": "x" * 200_000})):
-        connection = HTTPConnection(*server.address, timeout=30)
+        connection = HTTPConnection(*process.address, timeout=30)
         connection.request("GET", path, headers=headers)
         assert connection.getresponse().status == 400
-    assert server.get(f"{API}/health").status_code == 200
+    assert process.get(f"{API}/health").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,29 @@ def test_the_address_a_proxy_tells_is_believed_only_of_a_trusted_one(trusted, cl
     def address(request: Request) -> str:
         return request.client.host if request.client else ""
 
-    config = configured(api, Settings(_env_file=None, trusted_proxies=trusted), "127.0.0.1", 0)
+    config = server.configured(api, Settings(_env_file=None, trusted_proxies=trusted), "127.0.0.1", 0)
     config.load()
     asked = TestClient(config.loaded_app, client=("10.0.0.1", 1))  # type: ignore[arg-type]
     assert asked.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).json() == client
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHos"])
+def test_a_connection_whose_next_head_takes_too_long_is_closed(monkeypatch, sent):
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.05)
+    api = FastAPI()
+    api.get("/")(lambda: {})
+    config = server.configured(api, Settings(_env_file=None), "127.0.0.1", 0)
+    config.load()
+    state = ServerState()
+
+    async def answers() -> bytes:
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: server.Connection(config, state, {}), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(sent)
+        received = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        listening.close()
+        return received
+
+    assert asyncio.run(answers()).count(b"200 OK") == sent.count(b"\r\n\r\n")
