@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from fastapi import FastAPI, Request, Response
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.guard import API, METRICS
 from app.metrics import Metrics
 from app.serving import Service
+
+PREFIX = re.compile(r"/api(/v\d+)?")
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -85,5 +88,7 @@ def _policy(path: str) -> dict[str, str]:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern that the path fitted, of which there are few."""
-    return getattr(scope.get("route"), "path", "none")
+    """The pattern that the path fitted, of which there are few; routes of included routers know it without its prefix."""
+    pattern = getattr(scope.get("route"), "path", "none")
+    prefix = PREFIX.match(scope["path"])
+    return pattern if prefix is None or pattern.startswith(API) else f"{prefix[0]}{pattern}"
