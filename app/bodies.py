@@ -132,15 +132,14 @@ def described(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 as soon as a body under ``prefix`` is larger than ``max_bytes``."""
+    """ASGI middleware that answers 413 as soon as a body, the page's too, is larger than ``max_bytes``."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         received = 0

@@ -39,14 +39,14 @@ def serve(
 ) -> None:
     """Serve the shop page and the HTTP API.
 
-    Starts without an index too, and answers queries as soon as `indexer rebuild` has published one.
+    Loads and warms up the model before it listens. Starts without an index too, and answers queries as soon as
+    `indexer rebuild` has published one. After SIGTERM it finishes the requests in work and refuses new ones.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings()
     host, port = host or settings.host, port or settings.port
     _check_free(host, port)
-    import uvicorn
-
+    from app import server
     from app.api import create_api
     from app.serving import Service
 
@@ -54,7 +54,7 @@ def serve(
     try:
         application = mount_pages(create_api(service), service)
         service.start()
-        uvicorn.run(application, host=host, port=port, access_log=False, log_config=None)
+        server.run(application, service, host, port)
     finally:
         service.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import and_
@@ -81,16 +81,23 @@ class Predictor:
 
     A label's probability is a softmax over all labels that it competes with, and a vote of the nearest products
     (:func:`app.calibration.probabilities`); a parent category's is the sum of its children's, so the levels never
-    contradict each other. Label vectors are kept from build to build.
+    contradict each other. Label vectors are kept from build to build. ``observe`` is told the timings of every
+    prediction, in milliseconds.
     """
 
     def __init__(
-        self, embedder: Embedder, live: LiveIndex, settings: Settings, calibration: Calibration = UNCALIBRATED
+        self,
+        embedder: Embedder,
+        live: LiveIndex,
+        settings: Settings,
+        calibration: Calibration = UNCALIBRATED,
+        observe: Callable[[dict[str, float]], None] = lambda timings: None,
     ) -> None:
         self._embedder = embedder
         self._calibration = calibration
         self._live = live
         self._settings = settings
+        self._observe = observe
         self._lock = threading.Lock()
         self._labels: _Labels | None = None
         self._vectors: dict[tuple[Segment, str], NDArray[np.float32]] = {}
@@ -162,12 +169,14 @@ class Predictor:
         shown, known = evidence(product.title, product.image), self._calibration
         with watch.stage("predict"):
             levels, attributes = _probabilities(labels, vector, nearest, shown, known)
+        timings = watch.timings()
+        self._observe(timings)
         return Prediction(
             categories=[_best(level, limit) for level in levels],
             attributes={key: _best(values, limit) for key, values in attributes.items()},
             sure=_sure(levels, attributes, shown, known) if shown in known.categories else None,
             box=product.box,
-            timings=watch.timings(),
+            timings=timings,
         )
 
     def warm_up(self) -> None:

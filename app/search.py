@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -35,16 +35,23 @@ REMEMBERED_FACETS = 256
 class SearchEngine:
     """Answers queries from the published build. Thread-safe.
 
-    Every method raises IndexUnavailableError while no build is published, or one of another model.
+    Every method raises IndexUnavailableError while no build is published, or one of another model. ``observe`` is told
+    the timings of every search, in milliseconds.
     """
 
     def __init__(
-        self, embedder: Embedder, live: LiveIndex, settings: Settings, calibration: Calibration = UNCALIBRATED
+        self,
+        embedder: Embedder,
+        live: LiveIndex,
+        settings: Settings,
+        calibration: Calibration = UNCALIBRATED,
+        observe: Callable[[dict[str, float]], None] = lambda timings: None,
     ) -> None:
         self._embedder = embedder
         self._live = live
         self._settings = settings
         self._calibration = calibration
+        self._observe = observe
         self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
 
     def search(
@@ -90,6 +97,7 @@ class SearchEngine:
                     counts = self._facets(index, filters)
             build = index.manifest.build
         found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
+        self._observe(found.timings)
         return self._calibration.judged(found, evidence(query.text, query.image)) if text_weight == EVEN else found
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:

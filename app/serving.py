@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import UTC, datetime
 from typing import Self
 
 from PIL import Image
@@ -13,6 +14,7 @@ from app.calibration import UNCALIBRATED, Calibration, read_calibration
 from app.encoder import Embedder
 from app.errors import MoonError
 from app.matryoshka import with_dim
+from app.metrics import Metrics
 from app.predict import Predictor
 from app.schema import Query
 from app.search import SearchEngine
@@ -35,10 +37,18 @@ class Service:
     ) -> None:
         self.settings = settings
         self.store = store
-        self.embedder = BatchedEmbedder(embedder, settings.batch_size, settings.batch_wait_ms)
+        self.metrics = Metrics()
+        self.embedder = BatchedEmbedder(
+            embedder, settings.batch_size, settings.batch_wait_ms, settings.max_wait_ms, metrics=self.metrics
+        )
         self.live = LiveIndex(store, embedder.fingerprint)
-        self.engine = SearchEngine(self.embedder, self.live, settings, calibration)
-        self.predictor = Predictor(self.embedder, self.live, settings, calibration)
+        self.engine = SearchEngine(self.embedder, self.live, settings, calibration, self.metrics.observe)
+        self.predictor = Predictor(self.embedder, self.live, settings, calibration, self.metrics.observe)
+        self.draining = False
+        """Set when the server is told to stop: requests in work are finished, new ones refused."""
+        self.requests_in_work = 0
+        """Of the HTTP API, counted by app/guard.py."""
+        self.metrics.in_work.set_function(lambda: self.requests_in_work)
         self._model_is_warm = False
         self._warm_build: str | None = None
         self._last_reason = ""
@@ -89,8 +99,10 @@ class Service:
         self._last_reason = reason
 
     def health(self) -> Health:
-        """Ready once the model and a published index are warmed up; a new build does not take that back."""
+        """Ready once the model and a published index are warmed up, until the server is told to stop."""
         reasons = [] if self._model_is_warm else ["the model is warming up"]
+        if self.draining:
+            reasons.append("the server is stopping")
         try:
             with self.live.index() as index:
                 manifest = index.manifest
@@ -106,6 +118,13 @@ class Service:
             products=manifest.products,
             created=manifest.created,
         )
+
+    def update_metrics(self) -> None:
+        """Set what is known of the build that is being searched; without one it is not a number."""
+        state = self.health()
+        age = float("nan") if state.created is None else (datetime.now(UTC) - state.created).total_seconds()
+        self.metrics.build_age.set(age)
+        self.metrics.products.set(state.products)
 
     def close(self) -> None:
         """Stop the background work, answer what is queued, and release the index."""

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def _split(value: Any) -> Any:
+    return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
+
+
+CommaSeparated = (NoDecode, BeforeValidator(_split))
+"""Several values in one environment variable."""
 
 
 class Settings(BaseSettings):
@@ -75,6 +83,32 @@ class Settings(BaseSettings):
         default=32, ge=1, description="Queries embedded together; how many products are, the indexer sees by itself"
     )
     batch_wait_ms: float = Field(default=4.0, ge=0, description="How long a query waits for others to share its batch")
+    max_wait_ms: float = Field(
+        default=5000.0, gt=0, description="A query whose turn at the model would come later than this is refused"
+    )
+    max_requests: int = Field(
+        default=128, ge=1, description="API requests in work at the same time; further ones are refused"
+    )
+    rate_per_second: float = Field(
+        default=0.0, ge=0, description="API requests per second of one client, on average; 0: no limit"
+    )
+    rate_burst: int = Field(
+        default=20, ge=1, description="API requests that a client may send at once, used with a rate"
+    )
+    api_keys: Annotated[tuple[SecretStr, ...] | None, *CommaSeparated] = Field(
+        default=None, description="Keys that open the API and /metrics, separated by commas; unset: open to everyone"
+    )
+    cors_origins: Annotated[tuple[str, ...] | None, *CommaSeparated] = Field(
+        default=None,
+        description="Origins of other sites whose scripts may use the API, separated by commas; unset: none",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas; unset: none",
+    )
+    shutdown_seconds: float = Field(
+        default=20.0, ge=0, description="After SIGTERM, requests in work have so long to finish"
+    )
 
 
 def read_settings(**given: Any) -> Settings:

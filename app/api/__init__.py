@@ -16,6 +16,8 @@ from app.api.products import V1, product_routes
 from app.api.searches import search_routes
 from app.bodies import BodyLimit
 from app.facade import MoonSearch
+from app.guard import protect
+from app.observe import observe
 from app.serving import Service
 
 TITLE = "MOON Search"
@@ -34,10 +36,12 @@ def create_api(service: Service) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     max_bytes = service.settings.max_image_bytes * 4 // 3 + BODY_SLACK  # base64 needs four bytes for three
-    api.add_middleware(BodyLimit, max_bytes=max_bytes, prefix="/api/")
+    api.add_middleware(BodyLimit, max_bytes=max_bytes)
+    protect(api, service)
+    observe(api, service)
     add_error_handlers(api, service.settings)
     shop = MoonSearch(service=service)
-    v1 = APIRouter(prefix=V1, responses=problems(422, 500))
+    v1 = APIRouter(prefix=V1, responses=problems(401, 408, 422, 429, 500, 503))
     for routes in (search_routes(shop), product_routes(shop), prediction_routes(shop), health_routes(service)):
         v1.include_router(routes)
     api.include_router(v1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from app.errors import BadInputError, MoonError, NotFoundError
+from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError
+from app.guard import NO_KEY
+from app.observe import SECURITY_HEADERS
 from app.problems import MEDIA_TYPE, problem, problem_of
 from app.settings import Settings
 
@@ -21,15 +24,21 @@ _PROBLEMS = {
         "A query, photo, box, filter, weight or order that cannot be used",
         "the query is empty; write what you are looking for, add a photo, or both",
     ),
+    401: ("Keys are set, and the request has none of them", NO_KEY),
     404: (
         "No such product or picture",
         "the index has no product 'bs0-armchair-c9'; check the id or rebuild the index",
     ),
+    408: ("The request took too long to arrive", "the request did not arrive within 30 s; send it again"),
     413: ("The request is too large", "the request is larger than 27.7 MB; send a smaller photo"),
     415: ("Neither JSON nor a form", "send application/json or multipart/form-data"),
     422: (
         "A field of the wrong type or out of range, or an unknown one",
         "limit: Input should be less than or equal to 200",
+    ),
+    429: (
+        "Too many requests of this client; `Retry-After` says when to ask again",
+        "too many requests from you; send the next one later",
     ),
     500: ("A defect of the server", "the server failed at this request; its log says why"),
     503: (
@@ -53,7 +62,8 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
         if isinstance(error, BadInputError | NotFoundError):
             return problem(400 if isinstance(error, BadInputError) else 404, str(error))
         log.warning("%s", error)
-        return problem(503, public(str(error), settings), {"Retry-After": "1"})
+        wait = math.ceil(error.retry_after) if isinstance(error, OverloadedError) else 1
+        return problem(503, public(str(error), settings), {"Retry-After": str(max(1, wait))})
 
     @api.exception_handler(RequestValidationError)
     def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -66,7 +76,7 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
 
     @api.exception_handler(Exception)
     def on_defect(_: Request, error: Exception) -> JSONResponse:
-        return problem(500, "the server failed at this request; its log says why")
+        return problem(500, "the server failed at this request; its log says why", SECURITY_HEADERS)
 
 
 def public(message: str, settings: Settings) -> str:

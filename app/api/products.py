@@ -68,7 +68,7 @@ def _picture(product: Product, number: int) -> Response:
     location = product.images[number]
     if _on_the_web(location):
         return RedirectResponse(location, status_code=307)
-    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "public, max-age=86400"}
     return FileResponse(location, media_type=_media_type(product, number), headers=headers)
 
 

@@ -26,20 +26,20 @@ def run(monkeypatch, *arguments: str) -> int:
 @pytest.fixture
 def served(monkeypatch, tmp_path, embedder):
     """What `app serve` hands to the web server: the application, kept while a test's callback looks at it."""
-    import uvicorn
+    from app import server
 
     calls = []
     monkeypatch.setenv("MOON_DATA", str(tmp_path))
     monkeypatch.setenv("MOON_PORT", "0")
     monkeypatch.setattr("app.moon.load_encoder", lambda settings: embedder, raising=False)
 
-    def listen(application, **options) -> None:
+    def listen(application, service, *options) -> None:
         with TestClient(application) as client:
             calls.append(
                 (options, client.get("/api/v1/health/ready"), client.get("/api/v1/search?text=chair"), client.get("/"))
             )
 
-    monkeypatch.setattr(uvicorn, "run", listen)
+    monkeypatch.setattr(server, "run", listen)
     return calls
 
 
@@ -96,7 +96,7 @@ def test_serve_starts_without_an_index_and_says_so(monkeypatch, served, caplog):
     with caplog.at_level(logging.INFO):
         assert run(monkeypatch, "serve", "--host", "0.0.0.0", "--port", "18124") == 0  # noqa: S104
     options, health, search, page = served[0]
-    assert (options["host"], options["port"]) == ("0.0.0.0", 18124)  # noqa: S104
+    assert options == ("0.0.0.0", 18124)  # noqa: S104
     assert (health.status_code, search.status_code, page.status_code) == (503, 503, 200)
     assert health.json()["reasons"] == ["no index is published yet; run `indexer rebuild CATALOG`"]
     assert "MOON Search" in page.text
@@ -110,7 +110,7 @@ def test_serve_is_warm_and_ready_when_an_index_is_published(monkeypatch, served,
     monkeypatch.setenv("MOON_PORT", "18123")
     assert run(monkeypatch, "serve") == 0
     options, health, search, _ = served[0]
-    assert (options["host"], options["port"]) == ("127.0.0.2", 18123)
+    assert options == ("127.0.0.2", 18123)
     assert health.json()["ready"]
     assert len(search.json()["hits"]) == 8
 

@@ -1,35 +1,18 @@
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from gated import GatedEmbedder
 
 from app.batching import BatchedEmbedder
 from app.errors import ModelError, OverloadedError
+from app.metrics import Metrics
 from app.schema import Product, Query
 from tests.conftest import ColourWordEmbedder
-
-
-class GatedEmbedder(ColourWordEmbedder):
-    """Waits in every call until the gate opens, fails on the word "poison", and remembers its batch sizes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[int] = []
-        self.entered = threading.Event()
-        self.gate = threading.Event()
-
-    def embed_queries(self, queries: Sequence[Query]):
-        self.batches.append(len(queries))
-        self.entered.set()
-        assert self.gate.wait(10)
-        if any("poison" in query.text for query in queries):
-            raise ValueError("poison")
-        return super().embed_queries(queries)
 
 
 @pytest.fixture
@@ -105,7 +88,7 @@ def test_a_full_queue_refuses_at_once_and_answers_what_it_took(gated):
         refused = [future for future in futures if future.done()]
         assert len(refused) == 3
         for future in refused:
-            with pytest.raises(OverloadedError, match="2 queries are waiting for the model; try again"):
+            with pytest.raises(OverloadedError, match="too many queries are waiting for the model; try again"):
                 future.result()
         gated.gate.set()
         assert all(future.result(10)[0].shape == (1, 64) for future in [first, *futures] if future not in refused)
@@ -122,6 +105,41 @@ def test_closing_answers_the_queue_and_refuses_what_comes_later(gated):
         closing.result(10)
     with pytest.raises(ModelError, match="shutting down"):
         batched.embed_queries([Query("late")])
+
+
+def test_a_query_that_waited_too_long_is_refused_and_not_embedded(gated):
+    metrics = Metrics()
+    batched = BatchedEmbedder(gated, max_wait_ms=10, metrics=metrics)
+    with ThreadPoolExecutor(2) as pool:
+        _, (late,) = ask_while_busy(batched, gated, ["late"], pool)
+        gated.gate.set()
+        with pytest.raises(OverloadedError, match="try again") as refused:
+            late.result(10)
+    assert refused.value.retry_after == 0.01
+    assert gated.batches == [1]
+    assert metrics.registry.get_sample_value("moon_rejected_total", {"reason": "wait"}) == 1
+    batched.close()
+
+
+def test_a_query_that_would_wait_too_long_at_the_models_pace_is_refused_at_once(gated):
+    batched = BatchedEmbedder(gated, max_wait_ms=50)
+    with ThreadPoolExecutor(2) as pool:
+        _, (queued,) = ask_while_busy(batched, gated, ["queued"], pool)
+        batched._pace = 0.06
+        with pytest.raises(OverloadedError) as refused:
+            batched.embed_queries([Query("next")])
+        assert refused.value.retry_after == 0.06
+        assert not queued.done()
+        gated.gate.set()
+    batched.close()
+
+
+def test_predictions_come_one_after_the_other_and_wait_no_longer_than_queries(embedder):
+    batched = BatchedEmbedder(embedder, max_wait_ms=1)
+    with batched._one_at_a_time(), pytest.raises(OverloadedError):
+        batched.embed_products([Product(id="1", title="red chair")], [[]])
+    assert batched.embed_products([Product(id="1", title="red chair")], [[]]).shape == (1, 64)
+    batched.close()
 
 
 def test_everything_else_is_the_wrapped_embedders(embedder):

@@ -1,0 +1,38 @@
+"""What guards the page's own addresses, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api import create_api
+from app.observe import PAGE_POLICY
+from app.serving import Service
+from ui.page import mount
+
+
+@pytest.fixture
+def page(shop_service: Service) -> Iterator[TestClient]:
+    with TestClient(mount(create_api(shop_service), shop_service), base_url="http://shop.example") as client:
+        yield client
+
+
+def test_the_page_has_its_policy_and_lets_no_other_site_read_it(page):
+    answer = page.get("/", headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"] == PAGE_POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/upload"])
+def test_bodies_that_are_sent_to_the_page_are_limited_too(page, path):
+    def chunks():
+        yield from [b"x" * 1_000_000] * 40
+
+    kind = "multipart/form-data; boundary=b" if path.endswith("upload") else "application/json"
+    answer = page.post(path, content=chunks(), headers={"Content-Type": kind})
+    assert answer.status_code == 413
+    assert "larger than 27.7 MB" in answer.text
