@@ -88,7 +88,7 @@ def _policy(path: str) -> dict[str, str]:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern that the path fitted, of which there are few; routes of included routers know it without its prefix."""
+    """The pattern that the path fitted, of which there are few; an included router knows its own without a prefix."""
     pattern = getattr(scope.get("route"), "path", "none")
     prefix = PREFIX.match(scope["path"])
     return pattern if prefix is None or pattern.startswith(API) else f"{prefix[0]}{pattern}"
