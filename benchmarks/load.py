@@ -83,7 +83,7 @@ def served(data: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]
     server = subprocess.Popen(command, env=os.environ | own, stderr=subprocess.DEVNULL)  # noqa: S603
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_until_ready(f"{url}{API}/health", lambda: server.poll() is None)
+        wait_until_ready(f"{url}{API}/health/ready", lambda: server.poll() is None)
         yield url, server.pid
     finally:
         server.terminate()

@@ -22,7 +22,7 @@ from app.settings import Settings
 API = "/api/v1"
 SEARCH = f"{API}/search?text=chair"
 PICTURE = f"{API}/products/red-chair/images/0"
-HEALTH = f"{API}/health"
+HEALTH = f"{API}/health/ready"
 
 
 @pytest.fixture

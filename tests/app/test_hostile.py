@@ -100,7 +100,7 @@ def test_broken_internals_show_nothing_of_the_server(published, monkeypatch, par
     answers = [
         asking.get(f"{API}/search?text=chair"),
         asking.post(f"{API}/predict", json={"title": "chair"}),
-        asking.get(f"{API}/health"),
+        asking.get(f"{API}/health/ready"),
         asking.get("/metrics"),
     ]
     assert any(answer.status_code in (500, 503) for answer in answers)

@@ -81,7 +81,7 @@ def test_a_stopped_server_finishes_what_it_took_and_refuses_what_is_new(serve, t
         taken = pool.submit(process.get, f"{API}/search?text=gate")
         until((tmp_path / "entered").exists)
         process.process.send_signal(signal.SIGTERM)
-        until(lambda: process.get(f"{API}/health").status_code == 503)
+        until(lambda: process.get(f"{API}/health/ready").status_code == 503)
         refused = process.get(f"{API}/search?text=chair")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "stopping" in refused.json()["detail"]
@@ -139,11 +139,12 @@ def test_long_addresses_and_headers_are_refused_by_the_server_itself(serve):
     process = serve()
     longest = "中" * 2000
     assert process.get(f"{API}/search", params={"text": longest}).status_code == 200
-    for path, headers in ((f"{API}/health?{'x' * 200_000}", {}), (f"{API}/health", {"X-Long": "x" * 200_000})):
+    ready = f"{API}/health/ready"
+    for path, headers in ((f"{ready}?{'x' * 200_000}", {}), (ready, {"X-Long": "x" * 200_000})):
         connection = HTTPConnection(*process.address, timeout=30)
         connection.request("GET", path, headers=headers)
         assert connection.getresponse().status == 400
-    assert process.get(f"{API}/health").status_code == 200
+    assert process.get(f"{API}/health/ready").status_code == 200
 
 
 @pytest.mark.parametrize(
