@@ -14,8 +14,8 @@ from app.schema import Candidate, FacetValue, Filters, Prediction, Product
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, hostile_products, service
 from ui import detail, filters, markup, prediction
-from ui.examples import examples_for
 from ui.address import MAX_SHOWN, Address
+from ui.examples import examples_for
 from ui.photo import framed, photo_input
 from ui.shop import Shop
 
