@@ -137,6 +137,20 @@ def test_a_link_holds_the_whole_search_and_reload_keeps_it(open_page: OpenPage, 
         page.reload()
 
 
+def test_words_that_are_still_typed_are_kept_by_a_click_elsewhere(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=bed")
+    expect(page.locator(".card")).to_have_count(24)
+    page.evaluate("""() => {
+      const words = document.querySelector('#words');
+      words.value = 'bed lamp';
+      words.dispatchEvent(new Event('input', { bubbles: true }));
+      document.querySelector('[data-facet=color] .value').click();
+    }""")
+    expect(page.locator(".chip")).to_have_count(1)
+    expect(heading(page)).to_contain_text("bed lamp")
+    expect(words(page)).to_have_value("bed lamp")
+
+
 def test_back_and_forward_walk_through_searches_filters_and_products(open_page: OpenPage, shop_url: str):
     page = open_page(f"{shop_url}?q=bed")
     page.locator('[data-facet="category"] .value').filter(has_text="Furniture").click()
