@@ -79,9 +79,12 @@ const probe = async () => {
 
 // The product page stands in the place of the results; leaving it leads back to the same card.
 let cardBefore = null;
+let firstNew = null;
 let scrollBefore = 0;
 const turn = (product) => {
   const before = page.classList.contains('at-product');
+  document.querySelectorAll('#results .card')[firstNew]?.focus({ preventScroll: true });
+  firstNew = null;
   page.classList.toggle('at-product', product);
   if (product) {
     document.querySelector('#product').scrollIntoView({ block: 'start' });
@@ -149,6 +152,7 @@ document.addEventListener('click', (click) => {
     cardBefore = target;
     scrollBefore = scrollY;
   }
+  if ('stay' in target.dataset) firstNew = document.querySelectorAll('#results .card').length;
   if ('back' in target.dataset && history.state?.depth) history.go(-history.state.depth);
   else go(target.dataset.go, { stay: 'stay' in target.dataset });
   if (target.dataset.focus) document.getElementById(target.dataset.focus).focus();
