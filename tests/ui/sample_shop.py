@@ -27,11 +27,14 @@ HOSTILE_TITLES = (
 
 
 class BoxFindingEmbedder(ColourWordEmbedder):
-    """Finds the core product in the middle of every photo that is at least 100 pixels wide."""
+    """Finds the core product in the middle of photos at least 100 pixels wide; pads a given box, as the model does."""
 
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
         vectors, boxes = super().embed_queries(queries)
-        return vectors, [box or _middle(query) for query, box in zip(queries, boxes, strict=True)]
+        return vectors, [
+            _middle(query) if box is None else (box[0] - 9, box[1] - 9, box[2] + 9, box[3] + 9)
+            for query, box in zip(queries, boxes, strict=True)
+        ]
 
 
 def service(data: Path, products: Sequence[Product]) -> Service:
