@@ -27,6 +27,6 @@ VOLUME /data
 EXPOSE 7860
 
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=4 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/api/health', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/api/v1/health/ready', timeout=4)"]
 
 CMD ["app", "serve"]

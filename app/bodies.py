@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.datastructures import UploadFile
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BadInputError
+from app.facade import MAX_BATCH
+from app.ranking import BY_MATCH
 from app.schema import Box, Filters
-from app.search import MAX_LIMIT, MAX_OFFSET
+from app.search import MAX_GIVEN, MAX_LIMIT, MAX_OFFSET
 
 _IMAGE = "Photo as base64, or as a data: URL; a form sends it as the file `image` instead"
+
+ProductId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class _Body(BaseModel):
@@ -27,20 +31,68 @@ class _Body(BaseModel):
     box: Box | None = Field(default=None, description="x0, y0, x1, y1 of the product in pixels of the upright photo")
 
 
+class Weights(BaseModel):
+    """What photo and text weigh against each other in a query of both."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    photo: float = Field(default=1.0, ge=0, le=1000)
+    text: float = Field(default=1.0, ge=0, le=1000)
+
+    @model_validator(mode="after")
+    def _weigh_something(self) -> Self:
+        if not self.photo + self.text:
+            raise ValueError("photo and text cannot both weigh nothing")
+        return self
+
+    @property
+    def of_text(self) -> float:
+        """The text's part of both, from 0 to 1."""
+        return self.text / (self.photo + self.text)
+
+
 class SearchBody(_Body):
     """What to search for; at least ``text`` or a photo."""
 
     text: str = ""
+    weights: Weights = Field(default_factory=Weights)
     filters: Filters = Field(default_factory=Filters)
+    sort: str = Field(default=BY_MATCH, description="`match`, or a number of the catalog: `price`, `-price`")
+    group: bool = Field(default=False, description="One SKU of each group; limit and offset count groups")
     limit: int = Field(default=24, ge=1, le=MAX_LIMIT)
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     facets: bool = True
 
 
-class PredictBody(_Body):
+class RecommendBody(BaseModel):
+    """Ids of products that a shopper likes, at least one, and dislikes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    liked: list[ProductId] = Field(min_length=1, max_length=MAX_GIVEN)
+    disliked: list[ProductId] = Field(default_factory=list, max_length=MAX_GIVEN)
+    filters: Filters = Field(default_factory=Filters)
+    limit: int = Field(default=12, ge=1, le=MAX_LIMIT)
+
+
+class PredictItem(_Body):
     """What to predict from; at least ``title`` or a photo."""
 
     title: str = ""
+
+
+class PredictBody(PredictItem):
+    """One product, and how many candidates it gets."""
+
+    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
+
+
+class PredictBatchBody(BaseModel):
+    """Several products, answered in this order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    products: list[PredictItem] = Field(min_length=1, max_length=MAX_BATCH)
     limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
 
 
@@ -57,7 +109,7 @@ def reads(model: type[B]) -> Callable[[Request], Awaitable[tuple[B, bytes | None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             body = _parse(model, await request.body())
-            return body, None if body.image is None else _from_base64(body.image)
+            return body, None if body.image is None else from_base64(body.image)
         if kind == "multipart/form-data":
             return await _read_form(request, model)
         raise HTTPException(415, "send application/json or multipart/form-data")
@@ -65,14 +117,17 @@ def reads(model: type[B]) -> Callable[[Request], Awaitable[tuple[B, bytes | None
     return read
 
 
-def described(model: type[BaseModel]) -> dict[str, Any]:
+def described(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI description of what ``reads(model)`` accepts."""
     reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     form = {
         "type": "object",
         "properties": {"query": reference, "image": {"type": "string", "format": "binary"}},
     }
-    content = {"application/json": {"schema": reference}, "multipart/form-data": {"schema": form}}
+    content = {
+        "application/json": {"schema": reference, "example": example},
+        "multipart/form-data": {"schema": form, "encoding": {"query": {"contentType": "application/json"}}},
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -111,7 +166,7 @@ async def _read_form(request: Request, model: type[B]) -> tuple[B, bytes | None]
             raise BadInputError("the form is not understood; send the fields `query` (JSON) and `image` (a file)")
         body = _parse(model, query.encode())
         if image is None:
-            return body, None if body.image is None else _from_base64(body.image)
+            return body, None if body.image is None else from_base64(body.image)
         if body.image is not None:
             raise BadInputError("there are two photos; send one, either as the file `image` or as base64 in the query")
         return body, await image.read()
@@ -124,7 +179,8 @@ def _parse(model: type[B], data: bytes) -> B:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
 
 
-def _from_base64(image: str) -> bytes:
+def from_base64(image: str) -> bytes:
+    """The bytes of a photo in base64 or in a ``data:`` URL. Raises BadInputError if it is neither."""
     _, _, data = image.rpartition("base64,")
     try:
         return base64.b64decode("".join(data.split()), validate=True)

@@ -27,11 +27,22 @@ class IndexUnavailableError(MoonError):
 
 
 class OverloadedError(MoonError):
-    """More requests than the server can take right now; the HTTP API answers it with status 503."""
+    """More requests than the server can take right now; the HTTP API answers it with status 503.
+
+    ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class CatalogError(MoonError):
     """A catalog that cannot be read as a whole (single bad rows go to the rejects report instead)."""
+
+
+class ServiceError(MoonError):
+    """A server that refuses, fails, does not answer in time or cannot be reached; raised by the client only."""
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL.Image import Image
 
 from app.balance import EVEN
+from app.errors import BadInputError
 from app.images import decode_image, read_bytes
+from app.predict import Unpredicted
 from app.ranking import BY_MATCH
 from app.schema import Box, Filters, Prediction, Product, Query, SearchResult
 from app.serving import Service
@@ -17,6 +21,17 @@ from app.timing import Stopwatch
 
 Photo = bytes | str | os.PathLike[str]
 """The bytes of a picture file, or its path. Pass bytes for anything that a user sent: a path is opened as it is."""
+
+MAX_BATCH = 32
+"""Products of one :meth:`MoonSearch.predict_many`: as many as the model embeds at once."""
+
+
+class Unread(NamedTuple):
+    """A product to predict from, its photo not yet decoded; ``box`` as in :class:`~app.schema.Query`."""
+
+    title: str = ""
+    photo: Photo | None = None
+    box: Box | None = None
 
 
 class MoonSearch:
@@ -66,6 +81,12 @@ class MoonSearch:
         """Products like an indexed one, without the variants of its own group. Raises NotFoundError."""
         return self._service.engine.similar(product_id, limit, filters)
 
+    def recommend(
+        self, liked: Sequence[str], disliked: Sequence[str] = (), *, filters: Filters | None = None, limit: int = 12
+    ) -> SearchResult:
+        """Products near to the liked ones and away from the disliked, none of their groups. Raises NotFoundError."""
+        return self._service.engine.recommend(liked, disliked, filters, limit)
+
     def product(self, product_id: str) -> Product:
         """An indexed product. Raises NotFoundError."""
         return self._service.engine.product(product_id)
@@ -76,6 +97,44 @@ class MoonSearch:
         """Category and attributes of a product from its title, photo or both. Raises BadInputError."""
         watch = Stopwatch()
         return self._service.predictor.predict(self._decode(photo, watch), title, box, limit, watch)
+
+    def predict_many(
+        self, products: Sequence[Unread | BadInputError], *, limit: int = 10
+    ) -> list[Prediction | BadInputError]:
+        """One prediction for each product, in their order; in the place of an unusable one, or of an error, an error.
+
+        Products are embedded together as long as their photos have together no more pixels than one may have. Raises
+        BadInputError for none or more than MAX_BATCH products.
+        """
+        if not 1 <= len(products) <= MAX_BATCH:
+            raise BadInputError(f"{len(products)} products are given; give from 1 to {MAX_BATCH} at once")
+        outcomes: list[Prediction | BadInputError] = []
+        for batch in self._read(products):
+            outcomes += self._service.predictor.predict_many(batch, limit)
+        return outcomes
+
+    def _read(self, products: Sequence[Unread | BadInputError]) -> Iterator[list[Unpredicted | BadInputError]]:
+        """The products with their photos, in batches that fit into memory."""
+        batch: list[Unpredicted | BadInputError] = []
+        pixels = 0
+        for product in products:
+            try:
+                read = self._unpredicted(product)
+            except BadInputError as error:
+                batch.append(error)
+                continue
+            size = read.image.width * read.image.height if read.image else 0
+            if batch and pixels + size > self._service.settings.max_image_pixels:
+                yield batch
+                batch, pixels = [], 0
+            batch.append(read)
+            pixels += size
+        yield batch
+
+    def _unpredicted(self, product: Unread | BadInputError) -> Unpredicted:
+        if isinstance(product, BadInputError):
+            raise product
+        return Unpredicted(product.title, self._decode(product.photo, Stopwatch()), product.box)
 
     def close(self) -> None:
         """Release the model's worker and the index."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking import Matches
 from app.schema import Filters, Hit
 from app.store.base import Candidate, Index
 
@@ -33,27 +34,24 @@ def best_first(candidates: list[Candidate], words: float = 1.0) -> list[tuple[st
     return [(product_id, score) for score, _, product_id in ordered]
 
 
-def search_fused(
-    index: Index,
-    vector: NDArray[np.float32],
-    text: str,
-    filters: Filters,
-    limit: int,
-    offset: int = 0,
-    words: float = 1.0,
-) -> list[Hit]:
+def fused_matches(
+    index: Index, vector: NDArray[np.float32], text: str, filters: Filters, words: float = 1.0
+) -> Matches:
     """The products nearest to ``vector`` (dimensions,) and to the words of ``text``, scored by :func:`fused`.
 
-    ``words``, from 0 to 1, is what the words weigh.
-
-    Pages continue each other: first come all candidates of both sides, then the other products by similarity.
+    ``words``, from 0 to 1, is what the words weigh. Pages continue each other: first come all candidates of both sides,
+    then the other products by similarity.
     """
     ranked = best_first(index.candidates(vector, text, filters, DEPTH), words)
-    page = ranked[offset : offset + limit]
-    products = index.get([product_id for product_id, _ in page])
-    hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]
-    missing = limit - len(hits)
-    if missing and len(ranked) >= DEPTH:
-        skipped = [product_id for product_id, _ in ranked]
-        hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_ids=skipped)
-    return hits
+    skipped = [product_id for product_id, _ in ranked]
+
+    def matches(limit: int, offset: int) -> list[Hit]:
+        page = ranked[offset : offset + limit]
+        products = index.get([product_id for product_id, _ in page])
+        hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]
+        missing = limit - len(hits)
+        if missing and len(ranked) >= DEPTH:
+            hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_ids=skipped)
+        return hits
+
+    return matches

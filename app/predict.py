@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,14 @@ MAX_CATEGORIES = 10_000
 MAX_VALUES_PER_KEY = 1000
 
 Segment = Literal["category", "attribute"]
+
+
+class Unpredicted(NamedTuple):
+    """What is known of a product: a title, a photo or both; only the photo's ``box`` is looked at."""
+
+    title: str = ""
+    image: Image | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -98,18 +106,54 @@ class Predictor:
         vector. Raises BadInputError without either, for a too long title or a box outside of the photo, and
         IndexUnavailableError while no build is published.
         """
+        outcome = self.predict_many([Unpredicted(title, image, box)], limit, watch)[0]
+        if isinstance(outcome, BadInputError):
+            raise outcome
+        return outcome
+
+    def predict_many(
+        self, products: Sequence[Unpredicted | BadInputError], limit: int = 10, watch: Stopwatch | None = None
+    ) -> list[Prediction | BadInputError]:
+        """As ``predict`` for each product, embedded in one call; an unusable one, or an error, becomes an error.
+
+        ``timings`` are those of all products together.
+        """
         watch = watch or Stopwatch()
-        title = clean_text(title, self._settings.max_text_chars)
-        if not title and image is None:
-            raise BadInputError("there is nothing to predict from; add a photo, a title, or both")
         if limit < 1:
             raise BadInputError(f"limit is {limit}; it must be at least 1")
-        box = photo_box(Query(image=image, box=box))
+        checked = [self._checked(product) for product in products]
+        usable = [product for product in checked if not isinstance(product, BadInputError)]
         with watch.stage("labels"):
             labels = self._published_labels()
         with watch.stage("embed"):
-            pictures = [] if image is None else [image if box is None else _crop(image, box)]
-            vector = self._embedder.embed_products([Product(id="?", title=title)], [pictures])[0]
+            vectors = iter(self._embed_products(usable))
+        return [
+            product
+            if isinstance(product, BadInputError)
+            else self._predicted(product, next(vectors), labels, limit, watch)
+            for product in checked
+        ]
+
+    def _checked(self, product: Unpredicted | BadInputError) -> Unpredicted | BadInputError:
+        if isinstance(product, BadInputError):
+            return product
+        try:
+            title = clean_text(product.title, self._settings.max_text_chars)
+            if not title and product.image is None:
+                raise BadInputError("there is nothing to predict from; add a photo, a title, or both")
+            return product._replace(title=title, box=photo_box(Query(image=product.image, box=product.box)))
+        except BadInputError as error:
+            return error
+
+    def _embed_products(self, products: Sequence[Unpredicted]) -> Vectors | list[NDArray[np.float32]]:
+        if not products:
+            return []
+        pictures = [[] if p.image is None else [p.image if p.box is None else _crop(p.image, p.box)] for p in products]
+        return self._embedder.embed_products([Product(id="?", title=p.title) for p in products], pictures)
+
+    def _predicted(
+        self, product: Unpredicted, vector: NDArray[np.float32], labels: _Labels, limit: int, watch: Stopwatch
+    ) -> Prediction:
         with watch.stage("neighbours"), self._live.index() as index:
             voters = [(_path(hit.product), hit.score) for hit in index.search(vector, Filters(), VOTERS)]
         with watch.stage("predict"):
@@ -119,7 +163,7 @@ class Predictor:
         return Prediction(
             categories=[_best(level, limit) for level in levels],
             attributes=attributes,
-            box=box,
+            box=product.box,
             timings=watch.timings(),
         )
 

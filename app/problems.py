@@ -20,7 +20,11 @@ class Problem(BaseModel):
     detail: str = Field(description="What happened, to which item, and what to do")
 
 
+def problem_of(status: int, detail: str) -> Problem:
+    """The problem of a status, titled with its phrase."""
+    return Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+
+
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error response whose body is a :class:`Problem`."""
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(problem_of(status, detail).model_dump(), status, headers, media_type=MEDIA_TYPE)

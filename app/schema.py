@@ -94,7 +94,7 @@ class FacetValue(BaseModel):
 
 
 class SearchResult(BaseModel):
-    """Hits in order of similarity, facet counts under the same filters, and where the time went (milliseconds)."""
+    """Hits in order of similarity, or as asked to be sorted; facet counts under the same filters; milliseconds."""
 
     hits: list[Hit]
     facets: dict[str, list[FacetValue]] = Field(default_factory=dict)

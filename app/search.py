@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.balance import EVEN, mean_direction, parts_of, weight_of_words
 from app.encoder import Embedder
 from app.errors import BadInputError
-from app.fusion import search_fused
+from app.fusion import fused_matches
 from app.ranking import BY_MATCH, Matches, best, group_of, one_per_group, order_of, page
 from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResult
 from app.settings import Settings
@@ -24,6 +24,9 @@ from app.timing import Stopwatch
 
 MAX_LIMIT = 200
 MAX_OFFSET = 10_000
+MAX_GIVEN = 100
+DISLIKE = 0.5
+"""What the mean of the disliked products counts beside the mean of the liked ones."""
 FACET_VALUES = 1000
 REMEMBERED_FACETS = 256
 VARIANTS = 200
@@ -92,13 +95,31 @@ class SearchEngine:
 
         Raises NotFoundError for an unknown product, BadInputError as ``search`` does.
         """
+        return self.recommend([product_id], filters=filters, limit=limit)
+
+    def recommend(
+        self,
+        liked: Sequence[str],
+        disliked: Sequence[str] = (),
+        filters: Filters | None = None,
+        limit: int = 12,
+    ) -> SearchResult:
+        """Products near to those ``liked`` and away from those ``disliked``, one SKU of each group.
+
+        They are nearest to the mean of the liked vectors less DISLIKE times the mean of the disliked ones (our
+        decision). None of the given products nor of their groups is among them. Raises NotFoundError naming the unknown
+        products, BadInputError without a liked one, for more than MAX_GIVEN, or as ``search`` does.
+        """
         watch = Stopwatch()
-        filters = filters or Filters()
         _check_page(limit, 0)
+        _check_given(liked, disliked)
+        given = [*liked, *disliked]
+        shares = [1 / len(liked)] * len(liked) + [-DISLIKE / len(disliked) for _ in disliked]
         with self._live.index() as index, watch.stage("search"):
-            product = index.get([product_id])[0]
-            near = best(_near(index, index.vectors([product_id])[0], filters, without=[product_id]))
-            hits = list(islice(one_per_group(near, seen=[group_of(product)]), limit))
+            groups = [group_of(product) for product in index.get(given)]
+            vector = mean_direction(index.vectors(given), shares)
+            near = best(_near(index, vector, filters or Filters(), without=given))
+            hits = list(islice(one_per_group(near, seen=groups), limit))
             build = index.manifest.build
         return SearchResult(hits=hits, timings=watch.timings(), build=build)
 
@@ -183,6 +204,15 @@ def _check_page(limit: int, offset: int) -> None:
         raise BadInputError(f"offset is {offset}; it must be from 0 to {MAX_OFFSET}; narrow the search with filters")
 
 
+def _check_given(liked: Sequence[str], disliked: Sequence[str]) -> None:
+    if not liked:
+        raise BadInputError("no liked product is given; name at least one, disliked products alone point nowhere")
+    if len(liked) + len(disliked) > MAX_GIVEN:
+        raise BadInputError(f"{len(liked) + len(disliked)} products are given, {MAX_GIVEN} are allowed; name fewer")
+    if both := set(liked) & set(disliked):
+        raise BadInputError(f"product {min(both)!r} is both liked and disliked; decide for one")
+
+
 def _lifted(filters: Filters, key: str) -> Filters:
     """The filters without those on ``key``."""
     if key == "category":
@@ -195,7 +225,7 @@ def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float,
     """Products by meaning and words, or by meaning alone where no words count."""
     if not text or not words:
         return _near(index, vector, filters)
-    return lambda limit, offset: search_fused(index, vector, text, filters, limit, offset, words)
+    return fused_matches(index, vector, text, filters, words)
 
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:

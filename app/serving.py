@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import datetime
 from typing import Self
 
 from PIL import Image
-from pydantic import BaseModel, Field
 
 from app.batching import BatchedEmbedder
 from app.encoder import Embedder
@@ -18,6 +16,7 @@ from app.predict import Predictor
 from app.schema import Query
 from app.search import SearchEngine
 from app.settings import Settings
+from app.status import Health
 from app.store import open_store
 from app.store.base import Store
 from app.store.live import LiveIndex
@@ -25,17 +24,6 @@ from app.store.live import LiveIndex
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
-
-
-class Health(BaseModel):
-    """Whether queries are answered, and if not, why."""
-
-    ready: bool
-    reasons: list[str] = Field(default_factory=list, description="What is missing, empty when ready")
-    model: str
-    build: str | None = Field(default=None, description="The build that is being searched")
-    products: int = 0
-    created: datetime | None = Field(default=None, description="When that build was started")
 
 
 class Service:

@@ -3,6 +3,7 @@
 A block that opens with ```python is executed after the ones before it in its file, in a folder that holds photo.jpg
 and an index of catalog.csv. One that opens with ```python title="needs ..." is only compiled. Of the blocks of console
 commands, those that open with ```console title="runs" are executed in the same way; they share an index of their own.
+Every curl is executed against a server over the first index.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +26,10 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from app.api import create_api
+from app.serving import Service
 from app.settings import ROOT, Settings
+from tests.served import served
 from trainer.training.presets import PRESETS
 
 DOCUMENTS = [
@@ -63,6 +68,11 @@ def commands(block: Block) -> list[str]:
     return [line[2:] for line in block.code.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
 
 
+def curls(block: Block) -> list[str]:
+    """The curl commands of a console block, each with all its lines."""
+    return re.findall(r"^\$ (curl .*?)\s*(?=^\$ |\Z)", block.code, re.MULTILINE | re.DOTALL)
+
+
 def prose(document: Path) -> str:
     return re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
@@ -70,7 +80,9 @@ def prose(document: Path) -> str:
 # Examples
 
 RUNS = 'title="runs"'
+ADDRESS = "http://127.0.0.1:7860"
 WITH_EXAMPLES = [file for file in DOCUMENTS if any(not block.note for block in blocks(file, "python"))]
+WITH_REQUESTS = [file for file in DOCUMENTS if any(map(curls, blocks(file, "console")))]
 every_document_with_examples = pytest.mark.parametrize("document", WITH_EXAMPLES, ids=document_name)
 
 
@@ -88,9 +100,11 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with photo.jpg and catalog.csv, and an index of that catalog by the starter model."""
     folder = tmp_path_factory.mktemp("shop")
     demo = ROOT / "demo"
-    chairs = pl.read_parquet(demo / "catalog.parquet").filter(pl.col("title").str.contains("(?i)armchair")).head(6)
+    chairs = pl.read_parquet(demo / "catalog.parquet").filter(pl.col("title").str.contains("(?i)armchair")).head(8)
     pictures = pl.col("images").list.eval(pl.format("{}/{}", pl.lit(str(demo)), pl.element())).list.join("|")
-    chairs.select("id", "title", pl.col("category").list.join(" > "), pictures).write_csv(folder / "catalog.csv")
+    colours = pl.col("attributes").struct["color"].list.join("|").alias("attr_color")
+    table = chairs.select("id", "group_id", "title", pl.col("category").list.join(" > "), colours, "width_cm", pictures)
+    table.write_csv(folder / "catalog.csv")
     Image.open(demo / chairs["images"][0][0]).convert("RGB").save(folder / "photo.jpg")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -101,13 +115,23 @@ def shop_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def address(shop_folder: Path) -> Iterator[str]:
+    """Where the API over that index is served."""
+    service = Service.from_settings(Settings())
+    service.start()
+    with served(create_api(service)) as url:
+        yield url
+    service.close()
+
+
 @pytest.mark.slow
 @every_document_with_examples
-def test_examples_run(document: Path, shop_folder: Path) -> None:
+def test_examples_run(document: Path, shop_folder: Path, address: str) -> None:
     names: dict[str, Any] = {}
     for block in blocks(document, "python", "console"):
         if block.language == "python" and not block.note:
-            exec(compile(block.code, f"{document}:{block.line}", "exec"), names)  # noqa: S102
+            exec(compile(block.code.replace(ADDRESS, address), f"{document}:{block.line}", "exec"), names)  # noqa: S102
         elif block.note == RUNS:
             for line in commands(block):
                 run(line, {"MOON_DATA": str(shop_folder / "data of console examples")})
@@ -119,6 +143,22 @@ def run(line: str, environment: dict[str, str]) -> None:
     program, *arguments = words[len(own) :]
     result = CliRunner(env=environment | own).invoke(command_line(program), arguments, catch_exceptions=False)
     assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("document", WITH_REQUESTS, ids=document_name)
+def test_requests_are_answered(document: Path, address: str) -> None:
+    for block in blocks(document, "console"):
+        for line in curls(block):
+            fetch(line.replace(ADDRESS, address))
+
+
+def fetch(line: str) -> None:
+    program, *arguments = shlex.split(line)
+    command = [program, "--silent", "--show-error", "--fail-with-body", "--globoff", "--max-time", "30", *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, f"{line}\n{answer.stdout}{answer.stderr}"
 
 
 # Links

@@ -36,7 +36,7 @@ def href(address: object) -> str:
 
 def picture_url(product_id: str, number: int) -> str:
     """Where the HTTP API serves a product's picture; relative, so that the page also works under a path prefix."""
-    return f"api/products/{quote(product_id, safe='')}/images/{number}"
+    return f"api/v1/products/{quote(product_id, safe='')}/images/{number}"
 
 
 def notice(title: str, message: str, kind: str = "info") -> str:

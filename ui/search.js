@@ -68,7 +68,7 @@ let nextProbe = null;
 const probe = async () => {
   clearTimeout(nextProbe);
   try {
-    await fetch('api/health', { cache: 'no-store' });
+    await fetch('api/v1/health/live', { cache: 'no-store' });
     if (lost) location.reload();
   } catch {
     lost = true;

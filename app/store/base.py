@@ -94,10 +94,10 @@ class Index(Protocol):
         """How many products fulfil ``filters``, counted exactly."""
 
     def get(self, ids: Sequence[str]) -> list[Product]:
-        """The products with these ids, in this order. Raises NotFoundError for the first unknown one."""
+        """The products with these ids, in this order. Raises NotFoundError naming the unknown ones."""
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
-        """Their stored vectors, shape (ids, dimensions). Raises NotFoundError for the first unknown one."""
+        """Their stored vectors, shape (ids, dimensions). Raises NotFoundError naming the unknown ones."""
 
     def close(self) -> None:
         """Release the build."""

@@ -53,14 +53,12 @@ def check_points(points: Sequence[Point], dimensions: int) -> None:
 
 
 def in_order(ids: Sequence[str], found: Mapping[str, T]) -> list[T]:
-    """Values of ``found`` (keyed by point id) for these product ids. Raises NotFoundError for the first unknown one."""
-    values = []
-    for product_id in ids:
-        key = point_id(product_id)
-        if key not in found:
-            raise NotFoundError(f"the index has no product {product_id!r}; check the id or rebuild the index")
-        values.append(found[key])
-    return values
+    """Values of ``found`` (keyed by point id) for these product ids. Raises NotFoundError naming the unknown ones."""
+    unknown = [product_id for product_id in ids if point_id(product_id) not in found]
+    if unknown:
+        listed = ", ".join(map(repr, unknown))
+        raise NotFoundError(f"the index has no product {listed}; check the id or rebuild the index")
+    return [found[point_id(product_id)] for product_id in ids]
 
 
 def check_build_id(build: str) -> None:

@@ -11,6 +11,7 @@ import zlib
 from urllib.parse import quote
 
 import pytest
+from answers import ids, message, upload
 from fastapi.testclient import TestClient
 from PIL import Image
 from shop_samples import COLOURS, ODD_ID, ODD_TITLE, picture, publish
@@ -51,28 +52,10 @@ def rotated_jpeg() -> bytes:
     return encoded(half("red", "blue"), "JPEG", exif=exif, quality=95)
 
 
-def upload(client: TestClient, data: bytes, path: str = "/api/search", **query: object):
-    return client.post(path, files={"image": ("photo", data)}, data={"query": json.dumps(query)})
-
-
-def ids(response) -> list[str]:
-    assert response.status_code == 200, response.text
-    return [hit["product"]["id"] for hit in response.json()["hits"]]
-
-
-def message(response, status: int) -> str:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem = response.json()
-    assert set(problem) == {"type", "title", "status", "detail"}
-    assert problem["status"] == status
-    return problem["detail"]
-
-
 def test_text_search_by_post_and_by_get(client):
-    posted = client.post("/api/search", json={"text": "blue sofa", "limit": 3})
+    posted = client.post("/api/v1/search", json={"text": "blue sofa", "limit": 3})
     assert ids(posted)[0] == "blue-sofa"
-    assert ids(client.get("/api/search", params={"text": "blue sofa", "limit": 3})) == ids(posted)
+    assert ids(client.get("/api/v1/search", params={"text": "blue sofa", "limit": 3})) == ids(posted)
     body = posted.json()
     assert body["build"] == "20261121T060000-000001"
     assert {facet["value"]: facet["count"] for facet in body["facets"]["color"]} == {"red": 3, "blue": 2, "green": 2}
@@ -83,8 +66,8 @@ def test_photo_as_file_as_base64_and_as_data_url_find_the_same(client):
     text = base64.b64encode(picture("blue")).decode()
     found = ids(upload(client, picture("blue"), limit=2))
     assert set(found) == {"blue-chair", "blue-sofa"}
-    assert ids(client.post("/api/search", json={"image": text, "limit": 2})) == found
-    assert ids(client.post("/api/search", json={"image": f"data:image/png;base64,{text}", "limit": 2})) == found
+    assert ids(client.post("/api/v1/search", json={"image": text, "limit": 2})) == found
+    assert ids(client.post("/api/v1/search", json={"image": f"data:image/png;base64,{text}", "limit": 2})) == found
 
 
 def test_photo_and_text_together(client):
@@ -94,7 +77,7 @@ def test_photo_and_text_together(client):
 
 
 def test_a_photo_without_a_query_field_is_a_search_by_photo(client):
-    assert len(ids(client.post("/api/search", files={"image": ("photo", picture("red"))}))) == 8
+    assert len(ids(client.post("/api/v1/search", files={"image": ("photo", picture("red"))}))) == 8
 
 
 def test_a_box_is_cut_to_the_photo_and_told_back(client):
@@ -104,39 +87,44 @@ def test_a_box_is_cut_to_the_photo_and_told_back(client):
 
 def test_filters_and_pages(client):
     filters = {"category": ["Furniture"], "attributes": {"color": ["red", "blue"]}, "ranges": {"price": {"max": 100}}}
-    assert set(ids(client.post("/api/search", json={"text": "x", "filters": filters}))) == {"red-chair", "blue-chair"}
-    by_get = client.get("/api/search", params={"text": "x", "category": ["Furniture", "Sofas"]})
+    assert set(ids(client.post("/api/v1/search", json={"text": "x", "filters": filters}))) == {
+        "red-chair",
+        "blue-chair",
+    }
+    by_get = client.get("/api/v1/search", params={"text": "x", "category": ["Furniture", "Sofas"]})
     assert set(ids(by_get)) == {"red-sofa", "blue-sofa", "green-sofa"}
-    pages = [ids(client.get("/api/search", params={"text": "red chair", "limit": 4, "offset": at})) for at in (0, 4, 8)]
+    pages = [
+        ids(client.get("/api/v1/search", params={"text": "red chair", "limit": 4, "offset": at})) for at in (0, 4, 8)
+    ]
     assert [len(page) for page in pages] == [4, 4, 0]
     assert len({*pages[0], *pages[1]}) == 8
 
 
 def test_similar_products(client):
-    assert ids(client.get("/api/similar/red-chair", params={"limit": 1})) == ["red-sofa"]
-    assert ids(client.get("/api/similar/red-chair", params={"category": "Lighting"}))[0] in {"lamp", ODD_ID}
-    assert "'nothing'" in message(client.get("/api/similar/nothing"), 404)
+    assert ids(client.get("/api/v1/similar/red-chair", params={"limit": 1})) == ["red-sofa"]
+    assert ids(client.get("/api/v1/similar/red-chair", params={"category": "Lighting"}))[0] in {"lamp", ODD_ID}
+    assert "'nothing'" in message(client.get("/api/v1/similar/nothing"), 404)
 
 
 def test_any_product_id_can_be_addressed_percent_encoded(client):
-    assert client.get(f"/api/products/{quote(ODD_ID, safe='')}").json()["title"] == ODD_TITLE
-    assert len(ids(client.get(f"/api/similar/{quote(ODD_ID, safe='')}"))) == 3
-    assert "'nothing'" in message(client.get("/api/products/nothing"), 404)
+    assert client.get(f"/api/v1/products/{quote(ODD_ID, safe='')}").json()["title"] == ODD_TITLE
+    assert len(ids(client.get(f"/api/v1/similar/{quote(ODD_ID, safe='')}"))) == 3
+    assert "'nothing'" in message(client.get("/api/v1/products/nothing"), 404)
 
 
 def test_prediction_from_title_photo_and_both(client):
-    by_title = client.post("/api/predict", json={"title": "sofas in blue"}).json()
+    by_title = client.post("/api/v1/predict", json={"title": "sofas in blue"}).json()
     assert [level[0]["label"] for level in by_title["categories"]] == ["Furniture", "Furniture > Sofas"]
     assert by_title["attributes"]["color"][0]["label"] == "blue"
-    both = upload(client, picture("red"), "/api/predict", title="chairs", limit=1, box=[0, 0, 20, 20]).json()
+    both = upload(client, picture("red"), "/api/v1/predict", title="chairs", limit=1, box=[0, 0, 20, 20]).json()
     assert both["categories"][1][0]["label"] == "Furniture > Chairs"
     assert both["box"] == [0, 0, 20, 20]
-    assert upload(client, picture("red"), "/api/predict").status_code == 200
-    assert "nothing to predict" in message(client.post("/api/predict", json={}), 400)
+    assert upload(client, picture("red"), "/api/v1/predict").status_code == 200
+    assert "nothing to predict" in message(client.post("/api/v1/predict", json={}), 400)
 
 
 def test_pictures_of_products_are_served_with_their_type(client):
-    response = client.get("/api/products/red-chair/images/0")
+    response = client.get("/api/v1/products/red-chair/images/0")
     assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
     assert response.content == picture("red")
     assert response.headers["cache-control"] == "public, max-age=86400"
@@ -144,23 +132,23 @@ def test_pictures_of_products_are_served_with_their_type(client):
 
 
 def test_products_name_their_pictures_by_address_never_by_path(client):
-    product = client.get("/api/products/red-chair").json()
-    assert product["images"] == ["/api/products/red-chair/images/0", "https://pictures.example/second.jpg"]
-    for response in (client.get("/api/search?text=red chair"), client.get("/api/similar/blue-chair")):
+    product = client.get("/api/v1/products/red-chair").json()
+    assert product["images"] == ["/api/v1/products/red-chair/images/0", "https://pictures.example/second.jpg"]
+    for response in (client.get("/api/v1/search?text=red chair"), client.get("/api/v1/similar/blue-chair")):
         addresses = [address for hit in response.json()["hits"] for address in hit["product"]["images"]]
         assert addresses
-        assert all(address.startswith(("/api/products/", "https://")) for address in addresses)
+        assert all(address.startswith(("/api/v1/products/", "https://")) for address in addresses)
 
 
 def test_a_picture_elsewhere_on_the_web_is_redirected_to_not_fetched(client):
-    response = client.get("/api/products/red-chair/images/1", follow_redirects=False)
+    response = client.get("/api/v1/products/red-chair/images/1", follow_redirects=False)
     assert (response.status_code, response.headers["location"]) == (307, "https://pictures.example/second.jpg")
 
 
 def test_only_pictures_of_the_index_are_served(client):
-    assert "2 pictures" in message(client.get("/api/products/red-chair/images/2"), 404)
+    assert "2 pictures" in message(client.get("/api/v1/products/red-chair/images/2"), 404)
     for number in (0, 1):  # a text file and a missing file
-        error = message(client.get(f"/api/products/lamp/images/{number}"), 404)
+        error = message(client.get(f"/api/v1/products/lamp/images/{number}"), 404)
         assert "not on this server" in error
         assert "secret" not in error
         assert "/" not in error
@@ -169,15 +157,15 @@ def test_only_pictures_of_the_index_are_served(client):
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/products/..%2F..%2F..%2F..%2Fetc%2Fpasswd/images/0",
-        "/api/products/%2Fetc%2Fpasswd",
-        "/api/products/red-chair/images/..%2F..%2Fsecret.txt",
-        "/api/products/red-chair/images/-1",
-        "/api/products/red-chair/images/0%00",
-        "/api/products/%00/images/0",
-        "/api/products//images/0",
-        "/api/products/red-chair%2Fimages%2F0%2F..%2F..%2Fsecret.txt/images/0",
-        "/api/products/red-chair/images/99999999999999999999999",
+        "/api/v1/products/..%2F..%2F..%2F..%2Fetc%2Fpasswd/images/0",
+        "/api/v1/products/%2Fetc%2Fpasswd",
+        "/api/v1/products/red-chair/images/..%2F..%2Fsecret.txt",
+        "/api/v1/products/red-chair/images/-1",
+        "/api/v1/products/red-chair/images/0%00",
+        "/api/v1/products/%00/images/0",
+        "/api/v1/products//images/0",
+        "/api/v1/products/red-chair%2Fimages%2F0%2F..%2F..%2Fsecret.txt/images/0",
+        "/api/v1/products/red-chair/images/99999999999999999999999",
     ],
 )
 def test_paths_that_try_to_leave_the_index_find_nothing(client, path):
@@ -199,7 +187,7 @@ def test_paths_that_try_to_leave_the_index_find_nothing(client, path):
     ids=["text", "empty", "svg", "truncated", "1x1", "20000x20000", "too many bytes"],
 )
 def test_unusable_photos_get_a_clear_message(client, data, reason):
-    for path in ("/api/search", "/api/predict"):
+    for path in ("/api/v1/search", "/api/v1/predict"):
         assert reason in message(upload(client, data, path), 400)
 
 
@@ -237,7 +225,7 @@ def test_a_photo_is_turned_upright_before_the_box_is_applied(client):
     ],
 )
 def test_unusable_queries_get_a_clear_message(client, body, reason):
-    assert reason in message(client.post("/api/search", json=body), 400)
+    assert reason in message(client.post("/api/v1/search", json=body), 400)
 
 
 @pytest.mark.parametrize(
@@ -254,21 +242,21 @@ def test_unusable_queries_get_a_clear_message(client, body, reason):
     ],
 )
 def test_unfit_fields_are_named(client, body, field):
-    assert field in message(client.post("/api/search", json=body), 422)
+    assert field in message(client.post("/api/v1/search", json=body), 422)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b'{"text": "\xff"}', b'{"text": "\\ud800"}'])
 def test_broken_json_is_refused(client, data):
-    message(client.post("/api/search", content=data, headers={"Content-Type": "application/json"}), 422)
+    message(client.post("/api/v1/search", content=data, headers={"Content-Type": "application/json"}), 422)
 
 
 def test_other_bodies_are_refused(client):
-    assert "application/json" in message(client.post("/api/search", data={"text": "x"}), 415)
-    assert "application/json" in message(client.post("/api/search", content=b"{}"), 415)
-    assert "fields `query`" in message(client.post("/api/search", files={"photo": ("photo", picture())}), 400)
-    assert "fields `query`" in message(client.post("/api/search", files={"query": ("query", b"{}")}), 400)
+    assert "application/json" in message(client.post("/api/v1/search", data={"text": "x"}), 415)
+    assert "application/json" in message(client.post("/api/v1/search", content=b"{}"), 415)
+    assert "fields `query`" in message(client.post("/api/v1/search", files={"photo": ("photo", picture())}), 400)
+    assert "fields `query`" in message(client.post("/api/v1/search", files={"query": ("query", b"{}")}), 400)
     assert "two photos" in message(upload(client, picture(), image="aaaa"), 400)
-    boundless = client.post("/api/search", content=b"x", headers={"Content-Type": "multipart/form-data"})
+    boundless = client.post("/api/v1/search", content=b"x", headers={"Content-Type": "multipart/form-data"})
     message(boundless, 400)
 
 
@@ -277,20 +265,20 @@ def test_a_body_over_the_limit_is_cut_off_while_it_is_read(client):
         yield from [b"x" * 100_000] * 100
 
     for kind in ("application/json", "multipart/form-data; boundary=b"):
-        error = message(client.post("/api/search", content=chunks(), headers={"Content-Type": kind}), 413)
+        error = message(client.post("/api/v1/search", content=chunks(), headers={"Content-Type": kind}), 413)
         assert "larger than 3.7 MB" in error
 
 
 def test_markup_and_templates_go_through_untouched(client):
-    response = client.post("/api/search", json={"text": ODD_TITLE, "limit": 1})
+    response = client.post("/api/v1/search", json={"text": ODD_TITLE, "limit": 1})
     assert response.headers["content-type"] == "application/json"
     assert response.json()["hits"][0]["product"]["title"] == ODD_TITLE
-    assert "{{7*7}}" in message(client.get("/api/products/{{7*7}}"), 404)
+    assert "{{7*7}}" in message(client.get("/api/v1/products/{{7*7}}"), 404)
 
 
 def test_unknown_paths_and_methods_are_json_too(client):
-    assert "GET /api/nothing" in message(client.get("/api/nothing"), 404)
-    assert "DELETE /api/search" in message(client.delete("/api/search"), 404)
+    assert "GET /api/v1/nothing" in message(client.get("/api/v1/nothing"), 404)
+    assert "DELETE /api/v1/search" in message(client.delete("/api/v1/search"), 404)
 
 
 def test_a_defect_shows_nothing_of_the_server(client, published, monkeypatch):
@@ -298,14 +286,14 @@ def test_a_defect_shows_nothing_of_the_server(client, published, monkeypatch):
         raise RuntimeError("/srv/secret")
 
     monkeypatch.setattr(published.engine, "product", fail)
-    assert "secret" not in message(client.get("/api/products/lamp"), 500)
+    assert "secret" not in message(client.get("/api/v1/products/lamp"), 500)
 
 
 def test_openapi_describes_every_way_to_ask(client):
     schema = client.get("/openapi.json").json()
-    paths = ["search", "predict", "similar/{product_id}", "products/{product_id}", "health"]
-    assert {f"/api/{path}" for path in paths} <= set(schema["paths"])
-    content = schema["paths"]["/api/search"]["post"]["requestBody"]["content"]
+    paths = ["search", "predict", "similar/{product_id}", "products/{product_id}", "health/ready"]
+    assert {f"/api/v1/{path}" for path in paths} <= set(schema["paths"])
+    content = schema["paths"]["/api/v1/search"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
     references = {part.split('"')[0] for part in json.dumps(schema).split("#/components/schemas/")[1:]}
     assert references <= set(schema["components"]["schemas"])
@@ -314,29 +302,32 @@ def test_openapi_describes_every_way_to_ask(client):
 
 def test_health_names_what_is_missing_until_a_build_is_published(new_service, embedder, products):
     client = TestClient(create_api(new_service))
-    first = client.get("/api/health")
+    first = client.get("/api/v1/health/ready")
     assert first.status_code == 503
     assert first.json()["reasons"] == ["the model is warming up", first.json()["reasons"][1]]
     assert "indexer rebuild" in first.json()["reasons"][1]
-    assert "indexer rebuild" in message(client.get("/api/search?text=chair"), 503)
+    assert "indexer rebuild" in message(client.get("/api/v1/search?text=chair"), 503)
 
     new_service.start()
-    assert len(client.get("/api/health").json()["reasons"]) == 1
+    assert len(client.get("/api/v1/health/ready").json()["reasons"]) == 1
     publish(new_service.store, embedder, products)
     deadline = time.monotonic() + 10
-    while client.get("/api/health").status_code != 200 and time.monotonic() < deadline:
+    while client.get("/api/v1/health/ready").status_code != 200 and time.monotonic() < deadline:
         time.sleep(0.05)
-    ready = client.get("/api/health").json()
+    ready = client.get("/api/v1/health/ready").json()
     assert (ready["ready"], ready["reasons"], ready["products"]) == (True, [], 8)
     assert (ready["model"], ready["build"]) == ("colour-words", "20261121T060000-000001")
-    assert len(ids(client.get("/api/search?text=chair"))) == 8
+    assert len(ids(client.get("/api/v1/search?text=chair"))) == 8
 
 
 def test_an_index_of_another_model_is_refused_with_what_to_do(new_service, embedder, products):
     publish(new_service.store, OtherModel(embedder), products)
     new_service.warm_up()
     client = TestClient(create_api(new_service))
-    for error in (client.get("/api/health").json()["reasons"][0], message(client.get("/api/search?text=x"), 503)):
+    for error in (
+        client.get("/api/v1/health/ready").json()["reasons"][0],
+        message(client.get("/api/v1/search?text=x"), 503),
+    ):
         assert "MOON_MODEL" in error
         assert "indexer rebuild" in error
 
@@ -355,9 +346,9 @@ def test_a_broken_store_does_not_show_its_folder(new_service, embedder, products
     publish(new_service.store, embedder, products)
     (settings.data / "builds" / "CURRENT").write_text("20261121T060000-ffffff")
     client = TestClient(create_api(new_service))
-    error = message(client.get("/api/search?text=x"), 503)
+    error = message(client.get("/api/v1/search?text=x"), 503)
     assert str(settings.data) not in error
-    assert str(settings.data) not in client.get("/api/health").text
+    assert str(settings.data) not in client.get("/api/v1/health/ready").text
 
 
 def test_a_rebuild_under_load_fails_no_request(new_service, embedder, products):
@@ -369,7 +360,7 @@ def test_a_rebuild_under_load_fails_no_request(new_service, embedder, products):
 
     def shop() -> None:
         while not stop.is_set():
-            response = client.post("/api/search", json={"text": "red chair", "filters": {"category": ["Furniture"]}})
+            response = client.post("/api/v1/search", json={"text": "red chair", "filters": {"category": ["Furniture"]}})
             answers.append((response.status_code, response.json().get("build", response.text)))
 
     threads = [threading.Thread(target=shop) for _ in range(3)]

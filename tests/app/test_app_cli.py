@@ -35,7 +35,9 @@ def served(monkeypatch, tmp_path, embedder):
 
     def listen(application, **options) -> None:
         with TestClient(application) as client:
-            calls.append((options, client.get("/api/health"), client.get("/api/search?text=chair"), client.get("/")))
+            calls.append(
+                (options, client.get("/api/v1/health/ready"), client.get("/api/v1/search?text=chair"), client.get("/"))
+            )
 
     monkeypatch.setattr(uvicorn, "run", listen)
     return calls

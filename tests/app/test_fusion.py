@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import fusion
-from app.fusion import best_first, fused, search_fused
+from app.fusion import best_first, fused, fused_matches
 from app.schema import Filters, Product
 from app.store.base import Candidate, Index, Manifest, Point
 from app.store.edge import EdgeStore
@@ -81,7 +81,7 @@ def unit(seed: int) -> np.ndarray:
 
 
 def hits(index: Index, text: str, limit: int, offset: int = 0, filters: Filters | None = None) -> list[tuple]:
-    found = search_fused(index, unit(1000), text, filters or Filters(), limit, offset)
+    found = fused_matches(index, unit(1000), text, filters or Filters())(limit, offset)
     return [(hit.product.id, hit.score) for hit in found]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import BadInputError
-from app.ranking import MATCHES, SORTED, order_of, page
+from app.ranking import MATCHES, SORTED, close, order_of, page
 from app.schema import Hit, Product
 
 
@@ -60,6 +60,12 @@ def test_only_the_best_matches_are_sorted_and_unpriced_ones_come_last(group):
     assert prices == sorted(prices)
     assert prices[-1] == float("inf")
     assert page(matches(), 50, 25, order, group) == found[25:75]
+
+
+def test_what_is_far_behind_the_best_match_is_not_sorted():
+    hits = [Hit(product=Product(id=name), score=score) for name, score in (("a", 0.9), ("b", 0.46), ("c", 0.44))]
+    assert [hit.product.id for hit in close(hits)] == ["a", "b"]
+    assert close([]) == []
 
 
 def test_the_highest_price_first_keeps_unpriced_ones_last():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from app.api import create_api
 from app.serving import Service
+from tests.served import served
 from tests.ui.sample_shop import demo_products, hostile_products, service
 from ui.page import mount
 
@@ -86,21 +85,5 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @contextmanager
 def _served(shop: Service) -> Iterator[str]:
-    server = uvicorn.Server(
-        uvicorn.Config(mount(create_api(shop), shop), port=0, log_level="warning", timeout_graceful_shutdown=1)
-    )
-    started = threading.Event()
-    original = server.startup
-
-    async def startup(sockets=None) -> None:
-        await original(sockets)
-        started.set()
-
-    server.startup = startup
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert started.wait(30), "the page's server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join(10)
+    with served(mount(create_api(shop), shop)) as url:
+        yield f"{url}/"

@@ -38,7 +38,7 @@ def test_only_web_addresses_become_links(url: str | None):
 
 
 def test_any_product_id_fits_into_the_address_of_its_pictures():
-    assert markup.picture_url('a/b?c#d"e', 1) == "api/products/a%2Fb%3Fc%23d%22e/images/1"
+    assert markup.picture_url('a/b?c#d"e', 1) == "api/v1/products/a%2Fb%3Fc%23d%22e/images/1"
 
 
 @pytest.mark.parametrize("product", hostile_products(), ids=HOSTILE_TITLES)

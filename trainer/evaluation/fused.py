@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from app.encoder import Vectors
-from app.fusion import search_fused
+from app.fusion import fused_matches
 from app.schema import Filters, Product
 from app.store.base import Manifest, Point
 from app.store.edge import EdgeStore
@@ -45,7 +45,7 @@ class FusedSearch:
         """
         found = np.full((len(texts), depth), -1, dtype=np.int64)
         for row, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-            hits = search_fused(self.index, vector, text, Filters(), depth)
+            hits = fused_matches(self.index, vector, text, Filters())(depth, 0)
             found[row, : len(hits)] = [self._rows[hit.product.id] for hit in hits]
         return found
 

@@ -1,0 +1,84 @@
+"""Products and their pictures, each by its address on this server."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse, RedirectResponse
+from PIL import Image
+
+from app.api.errors import problems
+from app.api.examples import PRODUCT, answers
+from app.errors import NotFoundError
+from app.facade import MoonSearch
+from app.images import FORMATS
+from app.schema import Product, SearchResult
+
+log = logging.getLogger(__name__)
+
+V1 = "/api/v1"
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+    307: {"description": "Where a picture elsewhere on the web lies"},
+}
+
+
+def product_routes(shop: MoonSearch) -> APIRouter:
+    """The routes below ``/products``."""
+    routes = APIRouter(prefix="/products", tags=["products"], responses=problems(404, 503))
+
+    @routes.get("/{product_id:path}/images/{number:int}", response_class=Response, responses=_PICTURE)
+    def product_image(product_id: str, number: int) -> Response:
+        """A product's picture, counted from 0; pictures elsewhere on the web are redirected to."""
+        return _picture(shop.product(product_id), number)
+
+    @routes.get("/{product_id:path}", responses=answers(PRODUCT))
+    def product(product_id: str) -> Product:
+        """An indexed product."""
+        return addressed(shop.product(product_id))
+
+    return routes
+
+
+def all_addressed(found: SearchResult) -> SearchResult:
+    """The result with its products :func:`addressed`."""
+    hits = [hit.model_copy(update={"product": addressed(hit.product)}) for hit in found.hits]
+    return found.model_copy(update={"hits": hits})
+
+
+def addressed(product: Product) -> Product:
+    """The product with this API's address in the place of each path on the server."""
+    folder = f"{V1}/products/{quote(product.id, safe='')}/images"
+    images = [at if _on_the_web(at) else f"{folder}/{number}" for number, at in enumerate(product.images)]
+    return product.model_copy(update={"images": images})
+
+
+def _on_the_web(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _picture(product: Product, number: int) -> Response:
+    if number >= len(product.images):
+        raise NotFoundError(f"product {product.id!r} has {len(product.images)} pictures, counted from 0")
+    location = product.images[number]
+    if _on_the_web(location):
+        return RedirectResponse(location, status_code=307)
+    headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(location, media_type=_media_type(product, number), headers=headers)
+
+
+def _media_type(product: Product, number: int) -> str:
+    """From the file's header, so that nothing but a picture is ever served."""
+    try:
+        with Image.open(Path(product.images[number]), formats=FORMATS) as image:
+            return Image.MIME[str(image.format)]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        log.warning("picture %d of product %s cannot be served: %s", number, product.id, error)
+        raise NotFoundError(
+            f"picture {number} of product {product.id!r} is not on this server; rebuild the index where it is"
+        ) from error

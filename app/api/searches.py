@@ -1,0 +1,76 @@
+"""Search, similar products and recommendations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Query
+
+from app.api.errors import problems
+from app.api.examples import FOUND, NEAR, RECOMMEND, SEARCH, answers
+from app.api.products import all_addressed
+from app.bodies import RecommendBody, SearchBody, described, reads
+from app.facade import MoonSearch
+from app.ranking import BY_MATCH
+from app.schema import Filters, SearchResult
+from app.search import MAX_LIMIT, MAX_OFFSET
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
+Category = Annotated[list[str] | None, Query(description="Category path from the root, one parameter per level")]
+Sort = Annotated[str, Query(description="`match`, or a number of the catalog: `price`, `-price` for the highest first")]
+Group = Annotated[bool, Query(description="One SKU of each group; limit and offset count groups")]
+
+
+def search_routes(shop: MoonSearch) -> APIRouter:
+    """The routes that answer with a SearchResult."""
+    routes = APIRouter(tags=["search"], responses=problems(400, 503))
+
+    @routes.post("/search", openapi_extra=described(SearchBody, SEARCH), responses=answers(FOUND) | problems(413, 415))
+    def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> SearchResult:
+        """Products by text, photo or both, with facet counts and the time each stage took in milliseconds."""
+        body, photo = asked
+        found = shop.search(
+            body.text,
+            photo,
+            box=body.box,
+            filters=body.filters,
+            limit=body.limit,
+            offset=body.offset,
+            facets=body.facets,
+            text_weight=body.weights.of_text,
+            sort=body.sort,
+            group=body.group,
+        )
+        return all_addressed(found)
+
+    @routes.get("/search", responses=answers(FOUND))
+    def search_text(
+        text: str,
+        category: Category = None,
+        limit: Limit = 24,
+        offset: Offset = 0,
+        facets: bool = True,
+        sort: Sort = BY_MATCH,
+        group: Group = False,
+    ) -> SearchResult:
+        """Products by text; POST takes photos and all filters."""
+        filters = Filters(category=category or [])
+        return all_addressed(
+            shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets, sort=sort, group=group)
+        )
+
+    @routes.get("/similar/{product_id:path}", responses=answers(NEAR) | problems(404))
+    def similar(product_id: str, category: Category = None, limit: Limit = 12) -> SearchResult:
+        """Products like an indexed one: one of each group, none of the product's own group."""
+        return all_addressed(shop.similar(product_id, limit, Filters(category=category or [])))
+
+    @routes.post("/recommend", responses=answers(NEAR) | problems(404, 413))
+    def recommend(
+        body: Annotated[RecommendBody, Body(openapi_examples={"taste": {"value": RECOMMEND}})],
+    ) -> SearchResult:
+        """Products like the liked ones and unlike the disliked: one of each group, none of the given groups."""
+        found = shop.recommend(body.liked, body.disliked, filters=body.filters, limit=body.limit)
+        return all_addressed(found)
+
+    return routes
