@@ -17,7 +17,7 @@ from app.encoder import Embedder
 from app.errors import BadInputError
 from app.fusion import fused_matches
 from app.ranking import BY_MATCH, Matches, best, group_of, one_per_group, order_of, page
-from app.schema import Box, FacetValue, Filters, Product, Query, SearchResult
+from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResult
 from app.settings import Settings
 from app.store.base import Index
 from app.store.live import LiveIndex
@@ -30,6 +30,9 @@ DISLIKE = 0.5
 """What the mean of the disliked products counts beside the mean of the liked ones."""
 FACET_VALUES = 1000
 REMEMBERED_FACETS = 256
+VARIANTS = 200
+"""So many of the nearest products of a category are looked through for other colours."""
+COLOURS = ("color", "colour")
 
 
 class SearchEngine:
@@ -133,6 +136,23 @@ class SearchEngine:
             build = index.manifest.build
         return SearchResult(hits=hits, timings=watch.timings(), build=build)
 
+    def variants(self, product_id: str, limit: int = 12) -> list[Hit]:
+        """The same kind in other colours: the nearest of its own group first, then of its category in other colours.
+
+        A product without a category has no kind. Raises NotFoundError for an unknown product, BadInputError for a
+        ``limit`` out of range.
+        """
+        _check_page(limit, 0)
+        with self._live.index() as index:
+            product = index.get([product_id])[0]
+            if not product.category:
+                return []
+            same_kind = Filters(category=product.category)
+            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_ids=[product_id])
+        own = [hit for hit in near if group_of(hit.product) == group_of(product)]
+        others = [hit for hit in near if hit not in own and _other_colour(hit.product, product)]
+        return [*own, *one_per_group(others, seen=[group_of(product)])][:limit]
+
     def product(self, product_id: str) -> Product:
         """The indexed product with this id. Raises NotFoundError for an unknown one."""
         with self._live.index() as index:
@@ -223,3 +243,8 @@ def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float,
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:
     return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_ids=without)
+
+
+def _other_colour(one: Product, other: Product) -> bool:
+    colours = [{value for key in COLOURS for value in product.attributes.get(key, [])} for product in (one, other)]
+    return all(colours) and colours[0].isdisjoint(colours[1])

@@ -27,11 +27,14 @@ HOSTILE_TITLES = (
 
 
 class BoxFindingEmbedder(ColourWordEmbedder):
-    """Finds the core product in the middle of every photo that is at least 100 pixels wide."""
+    """Finds the core product in the middle of photos at least 100 pixels wide; pads a given box, as the model does."""
 
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
         vectors, boxes = super().embed_queries(queries)
-        return vectors, [box or _middle(query) for query, box in zip(queries, boxes, strict=True)]
+        return vectors, [
+            _middle(query) if box is None else (box[0] - 9, box[1] - 9, box[2] + 9, box[3] + 9)
+            for query, box in zip(queries, boxes, strict=True)
+        ]
 
 
 def service(data: Path, products: Sequence[Product]) -> Service:
@@ -44,7 +47,7 @@ def service(data: Path, products: Sequence[Product]) -> Service:
 
 
 def demo_products(every: int = 40) -> list[Product]:
-    """Each ``every``-th product of the demo catalog."""
+    """Each ``every``-th product of the demo catalog, each dearer than the one before."""
     rows = pl.read_parquet(DEMO / "catalog.parquet").gather_every(every).to_dicts()
     same = ("id", "group_id", "title", "category", "licence", "licence_url", "creator", "attribution")
     return [
@@ -52,10 +55,11 @@ def demo_products(every: int = 40) -> list[Product]:
             **{key: row[key] for key in same},
             titles={code: title for code, title in row["titles"].items() if title},
             attributes={k: [v] if isinstance(v, str) else v for k, v in row["attributes"].items() if v},
-            numbers={key: row[key] for key in ("width_cm", "depth_cm", "height_cm") if row[key] is not None},
+            numbers={key: row[key] for key in ("width_cm", "depth_cm", "height_cm") if row[key] is not None}
+            | {"price": 10.0 + 5 * number},
             images=[str(DEMO / path) for path in row["images"]],
         )
-        for row in rows
+        for number, row in enumerate(rows)
     ]
 
 

@@ -1,0 +1,68 @@
+"""The tab "Search": its layout, and how an address of the page is answered."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ui.address import Address
+from ui.components import event_options, html
+from ui.photo import photo_input
+from ui.shop import Shop
+from ui.theme import script
+
+_FORM = """
+<form role="search">
+  <label for="words">What are you looking for?</label>
+  <div class="words">
+    <input id="words" type="search" placeholder="e.g. green desk lamp" maxlength="%d" autocomplete="off"
+      enterkeyhint="search">
+    <button class="button primary">Search</button>
+    <button type="button" class="button" data-go="?">Start over</button>
+  </div>
+  <div class="weight" hidden>
+    <label for="weight">What counts more?</label>
+    <span aria-hidden="true">Photo</span>
+    <input id="weight" type="range" min="0" max="100" step="10" value="50">
+    <span aria-hidden="true">Words</span>
+  </div>
+  <p class="hint own" hidden>The address holds this search, but not your photo: who opens it is asked for one.</p>
+</form>
+<p class="slow" role="status" hidden>Still searching …</p>
+<div class="banner" role="alert" hidden><span></span> <button type="button" class="link again">Try again</button></div>
+"""
+
+
+def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
+    """Lay out the search tab and connect its events. Returns the component that is shown before a search.
+
+    Every action changes the page's address (search.js), and one event asks for the whole of it: a reload, a shared link
+    and the back button answer like a click.
+    """
+    with gr.Row(elem_id="ask"):
+        with gr.Column(scale=3, min_width=280):
+            ask = gr.HTML(
+                _FORM % max_text_chars, apply_default_css=False, elem_id="form", js_on_load=script("search.js")
+            )
+        with gr.Column(scale=1, min_width=240):
+            photo = photo_input("Photo")
+            framed = html("framed", "frame.js")
+    with gr.Row(elem_id="browse"):
+        panel = html("panel")
+        results = html("results")
+    landing = html("landing")
+    product = html("product")
+    last_upload = gr.State(None)
+
+    def on_ask(event: gr.EventData, upload: str | None, before: str | None) -> tuple[object, ...]:
+        upload = upload or before
+        address = Address.parse(str(event.address))
+        if address.product:
+            return gr.skip(), gr.skip(), gr.skip(), shop.product(address), upload
+        return *shop.search(address, upload), gr.skip(), upload
+
+    shown = [framed, panel, results, product, last_upload]
+    asked = ask.ask(on_ask, [photo, last_upload], shown, **{**event_options("search"), "show_progress": "hidden"})
+    asked.success(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: true }))")
+    asked.failure(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: false }))")
+    photo.input(None, photo, js="(file) => document.dispatchEvent(new CustomEvent('photo', { detail: file }))")
+    return landing
