@@ -1,0 +1,19 @@
+"""What every tab is laid out with: blocks of the page's own HTML, and the options that all events share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ui.theme import script
+
+
+def html(elem_id: str, *scripts: str) -> gr.HTML:
+    """An empty block for HTML of ui/markup.py; clicks on it become Gradio events by shop.js and ``scripts``."""
+    return gr.HTML("", apply_default_css=False, elem_id=elem_id, js_on_load=script("shop.js", *scripts))
+
+
+def event_options(name: str) -> dict[str, Any]:
+    """Options of an event called ``name``; the page's events are private, the HTTP API is for programs."""
+    return {"api_name": name, "api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
