@@ -1,6 +1,6 @@
 """Where the model looks in a picture (paper, figure 9): how much similarity is lost when a part of it is covered.
 
-The paper draws attention. Our decision is occlusion (Zeiler & Fergus 2014): the starter's vision tower has no attention,
+The paper draws attention. Our decision is occlusion (Zeiler & Fergus 2014): the tower of the starter has no attention,
 and its skip path reads statistics of whole maps past the visual tokens, so that neither attention nor the tokens say
 what its vector is made of. Covering measures the vector itself, in the same way for every model.
 
@@ -36,7 +36,7 @@ Heat = NDArray[np.float32]
 def heatmap(embedder: Embedder, picture: Image, query: Query | None = None) -> Heat:
     """What each part of ``picture`` (RGB) adds to its similarity to ``query``; without one, to its own vector.
 
-    (GRID - WINDOW + 1) ** 2 + 1 pictures are embedded. All are cropped at the core product of the uncovered one, so that
+    (GRID - WINDOW + 1) ** 2 + 1 pictures are embedded. All are cropped at the core product of the whole one, so that
     what is covered does not move the crop. Raises what ``embed_queries`` of the embedder raises.
     """
     _, found = embedder.embed_queries([Query(image=picture)])
