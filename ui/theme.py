@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-CSS = HERE / "shop.css"
+CSS = [HERE / "shop.css", HERE / "tabs.css"]
 
 
 def theme() -> gr.themes.Base:

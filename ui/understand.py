@@ -1,28 +1,105 @@
-"""The tab "Understand": what the model reads from a product's photo and title."""
+"""The tab "Understand": what the model reads from a product's photo and title, and where it looks."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
+from PIL.Image import Image
 
+from app.errors import BadInputError, MoonError
+from app.moon.heatmap import heatmap
+from app.schema import Query
+from app.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from app.serving import Service
+from ui import prediction
+from ui.answers import failed, timings
+from ui.batch import batch_section
 from ui.components import event_options, html
-from ui.photo import photo_input
-from ui.shop import Shop
+from ui.heat import figure
+from ui.photo import open_photo, photo_input, preview
+
+HEATMAPS_AT_ONCE = 1
+"""Each is as much work as fifty searches by photo."""
+
+LEAD = (
+    '<p class="lead">Give a product\'s photo, its title, or both, and see which category and which '
+    "attributes the model reads from them.</p>"
+)
 
 
-def understand_tab(shop: Shop, max_text_chars: int) -> None:
+class Understanding:
+    """Answers of the tab as HTML. No method raises a MoonError: each becomes a notice that says what to do."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def predict(self, title: str, path: str | None) -> str:
+        """Bars per category level and attribute, and the core product in a photo; ``path`` is an uploaded file."""
+        watch = Stopwatch()
+        try:
+            photo = self._open(path, watch)
+            predicted = self._service.predictor.predict(image=photo, title=title, watch=watch)
+            seen = "" if photo is None else self._core_product(photo, title)
+        except MoonError as error:
+            return failed(error)
+        return f"{seen}{prediction.bars(predicted)}{timings(predicted.timings)}"
+
+    def look(self, title: str, path: str | None) -> str:
+        """Heatmaps of a photo side by side: by itself, and for the title if there is one."""
+        watch = Stopwatch()
+        try:
+            photo = self._open(path, watch)
+            if photo is None:
+                raise BadInputError("there is no photo to look at; add one")
+            with watch.stage("look"):
+                figures = figure(photo, heatmap(self._service.embedder, photo), "The photo by itself")
+                if title.strip():
+                    query = Query(text=title)
+                    figures += figure(photo, heatmap(self._service.embedder, photo, query), "For the title")
+        except MoonError as error:
+            return failed(error)
+        hint = '<p class="hint">Coloured parts matter: covered, the photo loses similarity.</p>'
+        return f'<div class="heats" role="status">{figures}</div>{hint}{timings(watch.timings())}'
+
+    def _core_product(self, photo: Image, title: str) -> str:
+        _, boxes = self._service.embedder.embed_queries([Query(text=title, image=photo)])
+        if boxes[0] is None:
+            return ""
+        hint = '<p class="hint">The frame marks the product that was found in the photo.</p>'
+        return f'<div class="results-head">{preview(photo, boxes[0])}<div>{hint}</div></div>'
+
+    def _open(self, path: str | None, watch: Stopwatch) -> Image | None:
+        if path is None:
+            return None
+        with watch.stage("decode"):
+            return open_photo(path, self._service.settings)
+
+
+def understand_tab(service: Service) -> None:
     """Lay out the tab and connect its events."""
+    understanding = Understanding(service)
     with gr.Row(elem_id="understand"):
         with gr.Column(scale=1, min_width=280):
-            gr.HTML(
-                '<p class="lead">Give a product\'s photo, its title, or both, and see which category and which '
-                "attributes the model reads from them.</p>",
-                apply_default_css=False,
-            )
+            gr.HTML(LEAD, apply_default_css=False)
             photo = photo_input("Product photo")
             title = gr.Textbox(
-                label="Product title", placeholder="For example: Green armchair", max_length=max_text_chars, max_lines=1
+                label="Product title",
+                placeholder="For example: Green armchair",
+                max_length=service.settings.max_text_chars,
+                max_lines=1,
             )
             submit = gr.Button("Predict", variant="primary")
+            look = gr.Button("Show where the model looks", variant="secondary")
         with gr.Column(scale=2, min_width=280):
+            heats = html("heats")
             predicted = html("predicted")
-    gr.on([submit.click, title.submit], shop.predict, [title, photo], predicted, **event_options("predict"))
+    asked = [title, photo]
+    gr.on([submit.click, title.submit], understanding.predict, asked, predicted, **event_options("predict"))
+    look.click(
+        understanding.look, asked, heats, concurrency_limit=HEATMAPS_AT_ONCE, concurrency_id="heatmap",
+        **event_options("look"),
+    )  # fmt: skip
+    batch_section(service)
