@@ -9,8 +9,10 @@ from fastapi import FastAPI
 
 if TYPE_CHECKING:
     from app.serving import Service
+from ui.compare import compare_tab
 from ui.search import search_tab
 from ui.shop import Shop
+from ui.status import status_tab
 from ui.theme import CSS, theme
 from ui.understand import understand_tab
 
@@ -51,6 +53,8 @@ def build(service: Service) -> gr.Blocks:
                 landing = search_tab(shop, service.settings.max_text_chars)
             with gr.Tab("Understand"):
                 understand_tab(service)
+            compare_tab(service)
+            status_tab(service)
         page.load(
             lambda: (shop.header(), shop.landing()),
             outputs=[masthead, landing],

@@ -61,15 +61,15 @@ class Understanding:
                     figures += figure(photo, heatmap(self._service.embedder, photo, query), "For the title")
         except MoonError as error:
             return failed(error)
-        hint = '<p class="hint">Coloured parts matter: covered, the photo loses similarity.</p>'
+        hint = '<p class="lead">Coloured parts matter: where they are covered, the photo loses similarity.</p>'
         return f'<div class="heats" role="status">{figures}</div>{hint}{timings(watch.timings())}'
 
     def _core_product(self, photo: Image, title: str) -> str:
         _, boxes = self._service.embedder.embed_queries([Query(text=title, image=photo)])
         if boxes[0] is None:
             return ""
-        hint = '<p class="hint">The frame marks the product that was found in the photo.</p>'
-        return f'<div class="results-head">{preview(photo, boxes[0])}<div>{hint}</div></div>'
+        hint = '<p class="lead">The frame marks the product that was found in the photo.</p>'
+        return f'<div class="results-head">{preview(photo, boxes[0])}{hint}</div>'
 
     def _open(self, path: str | None, watch: Stopwatch) -> Image | None:
         if path is None:
@@ -97,7 +97,11 @@ def understand_tab(service: Service) -> None:
             heats = html("heats")
             predicted = html("predicted")
     asked = [title, photo]
-    gr.on([submit.click, title.submit], understanding.predict, asked, predicted, **event_options("predict"))
+
+    def on_predict(words: str, path: str | None) -> tuple[str, str]:
+        return understanding.predict(words, path), ""
+
+    gr.on([submit.click, title.submit], on_predict, asked, [predicted, heats], **event_options("predict"))
     look.click(
         understanding.look, asked, heats, concurrency_limit=HEATMAPS_AT_ONCE, concurrency_id="heatmap",
         **event_options("look"),
