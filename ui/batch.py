@@ -131,11 +131,12 @@ def batch_section(service: Service) -> None:
     )
     with gr.Accordion("Many products at once", open=False, elem_id="batch"):
         gr.HTML(f'<p class="lead">{text(lead)}</p>', apply_default_css=False)
-        files = uploads_only(gr.File(label="Tables or photos", file_count="multiple", file_types=["image", *TABLES]))
-        start = gr.Button("Predict all", variant="primary")
+        files = uploads_only(
+            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *TABLES])
+        )
         table = html("batch-table")
 
-    def on_start(paths: list[str] | None) -> Iterator[str]:
+    def on_upload(paths: list[str] | None) -> Iterator[str]:
         yield from predict_all(service, paths)
 
-    start.click(on_start, files, table, concurrency_limit=BATCHES_AT_ONCE, **event_options("predict_all"))
+    files.upload(on_upload, files, table, concurrency_limit=BATCHES_AT_ONCE, **event_options("predict_all"))
