@@ -7,7 +7,9 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from app.balance import EVEN
 from app.images import decode_image, read_bytes
+from app.ranking import BY_MATCH
 from app.schema import Box, Filters, Prediction, Product, Query, SearchResult
 from app.serving import Service
 from app.settings import Settings
@@ -44,14 +46,21 @@ class MoonSearch:
         limit: int = 24,
         offset: int = 0,
         facets: bool = True,
+        text_weight: float = EVEN,
+        sort: str = BY_MATCH,
+        group: bool = False,
     ) -> SearchResult:
         """Products by text, photo or both; ``box`` marks the product in the photo, in pixels of the upright picture.
 
-        Raises BadInputError for a query, photo, box or filter that cannot be used.
+        ``text_weight`` goes from 0 (the photo alone) to 1 (the text alone), ``sort`` is ``match``, ``price``,
+        ``-price`` or another number, ``group`` shows one SKU of each group. Raises BadInputError for a query, photo,
+        box, filter, weight or sort key that cannot be used.
         """
         watch = Stopwatch()
         query = Query(text, self._decode(photo, watch), box)
-        return self._service.engine.search(query, filters, limit, offset, facets, watch)
+        return self._service.engine.search(
+            query, filters, limit, offset, facets, watch, text_weight=text_weight, sort=sort, group=group
+        )
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Products like an indexed one, without the variants of its own group. Raises NotFoundError."""

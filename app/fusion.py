@@ -26,21 +26,29 @@ def fused(similarity: float, share: float) -> float:
     return 1 - (1 - similarity) * (1 - words)
 
 
-def best_first(candidates: list[Candidate]) -> list[tuple[str, float]]:
-    """Product ids with their fused scores; equal scores go by similarity, then by id."""
-    scored = [(fused(c.similarity, c.share), c.similarity, c.product_id) for c in candidates]
+def best_first(candidates: list[Candidate], words: float = 1.0) -> list[tuple[str, float]]:
+    """Product ids with their fused scores; equal scores go by similarity, then by id. ``words`` weighs the shares."""
+    scored = [(fused(c.similarity, words * c.share), c.similarity, c.product_id) for c in candidates]
     ordered = sorted(scored, key=lambda item: (-item[0], -item[1], item[2]))
     return [(product_id, score) for score, _, product_id in ordered]
 
 
 def search_fused(
-    index: Index, vector: NDArray[np.float32], text: str, filters: Filters, limit: int, offset: int = 0
+    index: Index,
+    vector: NDArray[np.float32],
+    text: str,
+    filters: Filters,
+    limit: int,
+    offset: int = 0,
+    words: float = 1.0,
 ) -> list[Hit]:
     """The products nearest to ``vector`` (dimensions,) and to the words of ``text``, scored by :func:`fused`.
 
+    ``words``, from 0 to 1, is what the words weigh.
+
     Pages continue each other: first come all candidates of both sides, then the other products by similarity.
     """
-    ranked = best_first(index.candidates(vector, text, filters, DEPTH))
+    ranked = best_first(index.candidates(vector, text, filters, DEPTH), words)
     page = ranked[offset : offset + limit]
     products = index.get([product_id for product_id, _ in page])
     hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]

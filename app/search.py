@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
+from app.balance import EVEN, mean_direction, parts_of, weight_of_words
 from app.encoder import Embedder
 from app.errors import BadInputError
 from app.fusion import search_fused
+from app.ranking import BY_MATCH, Matches, best, group_of, one_per_group, order_of, page
 from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResult
 from app.settings import Settings
 from app.store.base import Index
@@ -21,6 +26,9 @@ MAX_LIMIT = 200
 MAX_OFFSET = 10_000
 FACET_VALUES = 1000
 REMEMBERED_FACETS = 256
+VARIANTS = 200
+"""So many of the nearest products of a category are looked through for other colours."""
+COLOURS = ("color", "colour")
 
 
 class SearchEngine:
@@ -43,34 +51,41 @@ class SearchEngine:
         offset: int = 0,
         facets: bool = True,
         watch: Stopwatch | None = None,
+        *,
+        text_weight: float = EVEN,
+        sort: str = BY_MATCH,
+        group: bool = False,
     ) -> SearchResult:
         """The products nearest to text, photo or both, with facet counts and timings of its stages in milliseconds.
 
-        Text is searched by meaning and by words (app/fusion.py), a photo alone by meaning.
+        Text is searched by meaning and by words (app/fusion.py), a photo alone by meaning. ``text_weight`` goes from 0
+        (the photo alone) to 1 (the text alone) for a query of both. ``sort`` is ``match`` or a number key, with ``-``
+        before it for the highest first; it sorts the best matches only. ``group`` shows one SKU of each group, and
+        ``offset`` then counts groups (app/ranking.py).
 
         Facet counts are those of all products that fulfil the filters, whatever their similarity; a key's own filter is
         lifted for its own counts, so that a shopper sees what else there is to choose. ``watch`` adds the stages that
         ran before. Raises BadInputError for an empty or too long query, a box outside of the photo, an unknown filter
-        key, or ``limit`` and ``offset`` out of range.
+        or sort key, a weight that does not fit the query, or ``limit`` and ``offset`` out of range.
         """
         watch = watch or Stopwatch()
         filters = filters or Filters()
         _check_page(limit, offset)
         query = self._clean(query)
+        parts = parts_of(query, text_weight)
         with self._live.index() as index:
+            order = order_of(sort, index.manifest.number_keys)
             with watch.stage("embed"):
-                vectors, boxes = self._embedder.embed_queries([query])
+                vector, box = self._embed(parts)
             with watch.stage("search"):
-                if query.text:
-                    hits = search_fused(index, vectors[0], query.text, filters, limit, offset)
-                else:
-                    hits = index.search(vectors[0], filters, limit, offset)
+                matches = _matches(index, vector, query.text, weight_of_words(text_weight), filters)
+                hits = page(matches, limit, offset, order, group)
             counts: dict[str, list[FacetValue]] = {}
             if facets:
                 with watch.stage("facets"):
                     counts = self._facets(index, filters)
             build = index.manifest.build
-        return SearchResult(hits=hits, facets=counts, box=boxes[0], timings=watch.timings(), build=build)
+        return SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.
@@ -82,15 +97,38 @@ class SearchEngine:
         _check_page(limit, 0)
         with self._live.index() as index, watch.stage("search"):
             product = index.get([product_id])[0]
-            near = _near(index, product_id, filters, window=4 * limit)
-            hits = list(islice(_one_per_group(near, seen={_group(product)}), limit))
+            near = best(_near(index, index.vectors([product_id])[0], filters, without=[product_id]))
+            hits = list(islice(one_per_group(near, seen=[group_of(product)]), limit))
             build = index.manifest.build
         return SearchResult(hits=hits, timings=watch.timings(), build=build)
+
+    def variants(self, product_id: str, limit: int = 12) -> list[Hit]:
+        """The same kind in other colours: the nearest of its own group first, then of its category in other colours.
+
+        A product without a category has no kind. Raises NotFoundError for an unknown product, BadInputError for a
+        ``limit`` out of range.
+        """
+        _check_page(limit, 0)
+        with self._live.index() as index:
+            product = index.get([product_id])[0]
+            if not product.category:
+                return []
+            same_kind = Filters(category=product.category)
+            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_ids=[product_id])
+        own = [hit for hit in near if group_of(hit.product) == group_of(product)]
+        others = [hit for hit in near if hit not in own and _other_colour(hit.product, product)]
+        return [*own, *one_per_group(others, seen=[group_of(product)])][:limit]
 
     def product(self, product_id: str) -> Product:
         """The indexed product with this id. Raises NotFoundError for an unknown one."""
         with self._live.index() as index:
             return index.get([product_id])[0]
+
+    def _embed(self, parts: Sequence[tuple[Query, float]]) -> tuple[NDArray[np.float32], Box | None]:
+        """The vector of a query's parts, embedded in one call, and the box on its photo."""
+        vectors, boxes = self._embedder.embed_queries([part for part, _ in parts])
+        vector = vectors[0] if len(parts) == 1 else mean_direction(vectors, [share for _, share in parts])
+        return vector, boxes[0]
 
     def _facets(self, index: Index, filters: Filters) -> dict[str, list[FacetValue]]:
         keys = ["category", *index.manifest.attribute_keys]
@@ -153,23 +191,17 @@ def _lifted(filters: Filters, key: str) -> Filters:
     return filters.model_copy(update={"attributes": kept})
 
 
-def _near(index: Index, product_id: str, filters: Filters, window: int) -> Iterator[Hit]:
-    """The other products from the nearest on, fetched ``window`` at a time, ten times at most."""
-    vector = index.vectors([product_id])[0]
-    for offset in range(0, 10 * window, window):
-        hits = index.search(vector, filters, window, offset, exclude_ids=[product_id])
-        yield from hits
-        if len(hits) < window:
-            return
+def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float, filters: Filters) -> Matches:
+    """Products by meaning and words, or by meaning alone where no words count."""
+    if not text or not words:
+        return _near(index, vector, filters)
+    return lambda limit, offset: search_fused(index, vector, text, filters, limit, offset, words)
 
 
-def _one_per_group(hits: Iterable[Hit], seen: set[str]) -> Iterator[Hit]:
-    for hit in hits:
-        group = _group(hit.product)
-        if group not in seen:
-            seen.add(group)
-            yield hit
+def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:
+    return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_ids=without)
 
 
-def _group(product: Product) -> str:
-    return product.group_id or product.id
+def _other_colour(one: Product, other: Product) -> bool:
+    colours = [{value for key in COLOURS for value in product.attributes.get(key, [])} for product in (one, other)]
+    return all(colours) and colours[0].isdisjoint(colours[1])

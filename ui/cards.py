@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.schema import Hit, Product
-from ui.markup import event, picture_url, product_url, text
+from ui.address import Address
+from ui.markup import go, href, picture_url, text
 
 
-def grid(hits: Sequence[Hit]) -> str:
-    """A list of cards, in the order of the hits. Each is a link: it works by mouse, by keyboard and in a new tab."""
-    return f'<ul class="grid">{"".join(_card(hit) for hit in hits)}</ul>'
+def grid(hits: Sequence[Hit], address: Address | None = None) -> str:
+    """A list of cards, in the order of the hits; a card opens its product before the search of ``address``.
+
+    Each card is a link: it works by mouse, by keyboard and in a new tab.
+    """
+    here = address or Address()
+    return f'<ul class="grid">{"".join(_card(hit, here) for hit in hits)}</ul>'
 
 
 def title_of(product: Product) -> str:
@@ -26,7 +31,7 @@ def picture(product: Product, number: int = 0, lazy: bool = True) -> str:
     loading = ' loading="lazy"' if lazy else ""
     return (
         f'<span class="picture"><img src="{text(picture_url(product.id, number))}" alt="{text(alt)}"'
-        f' width="320" height="320"{loading} decoding="async"></span>'
+        f' width="320" height="320"{loading}></span>'
     )
 
 
@@ -37,14 +42,26 @@ def price(product: Product) -> str:
     return f'<span class="price">{product.numbers["price"]:,.2f}</span>'
 
 
-def _card(hit: Hit) -> str:
+def this_but(product: Product, label: str = "This, but …") -> str:
+    """A button that searches with the product's picture and waits for words; nothing for a picture on the web.
+
+    The server fetches no picture for a shopper, so only pictures on its own disk can be searched with.
+    """
+    if not product.images or "://" in product.images[0]:
+        return ""
+    return (
+        f'<button type="button" class="this-but" {go(Address(like=product.id))} data-focus="words" '
+        f'aria-label="Search like {text(title_of(product))}, but different">{label}</button>'
+    )
+
+
+def _card(hit: Hit, address: Address) -> str:
     product = hit.product
     category = product.category[-1] if product.category else ""
     return (
-        f'<li><a class="card" href="{text(product_url(product.id))}" {event("open", id=product.id)}>'
-        f"{picture(product)}"
+        f'<li class="item"><a class="card" {href(address.opened(product.id))}>{picture(product)}'
         f'<span class="card-text"><span class="card-title">{text(title_of(product))}</span>'
         f'{price(product)}<span class="card-foot"><span class="card-category">{text(category)}</span>'
         f'<span class="match" title="Score {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
-        f"</span></span></a></li>"
+        f"</span></span></a>{this_but(product)}</li>"
     )

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.schema import Hit, Product
-from ui.cards import grid, picture, price, title_of
-from ui.markup import event, link, text
+from app.schema import Filters, Hit, Product
+from ui.address import Address
+from ui.cards import grid, picture, price, this_but, title_of
+from ui.markup import go, href, label_of, link, text
+
+LIKE_THIS = "This, but … (search with its picture)"
 
 _SIDES = {"width_cm": "W", "depth_cm": "D", "height_cm": "H"}
 
 
-def detail(product: Product, similar: Sequence[Hit]) -> str:
-    """The whole product page with its grid of similar products."""
+def detail(product: Product, similar: Sequence[Hit], variants: Sequence[Hit], address: Address) -> str:
+    """The whole product page, before the search of ``address``, with two rows of other products."""
     pictures = "".join(picture(product, number, lazy=False) for number in range(max(1, len(product.images))))
     return (
-        '<article class="detail" aria-labelledby="detail-title">'
-        f'<button type="button" class="back" {event("close")}>← Back to results</button>'
+        f'<article class="detail" aria-labelledby="detail-title">{_back(address)}'
         f'<div class="detail-top"><div class="pictures">{pictures}</div><div class="facts">'
         f"{_category(product)}"
         f'<h2 id="detail-title" tabindex="-1">{text(title_of(product))}</h2>'
-        f"{price(product)}{_facts(product)}{_link(product)}{_other_titles(product)}{_licence(product)}"
-        f"</div></div>{_similar(similar)}</article>"
+        f"{price(product)}{this_but(product, LIKE_THIS)}{_facts(product)}{_link(product)}{_other_titles(product)}"
+        f"{_licence(product)}</div></div>"
+        f"{_row('Looks like this', similar, address)}{_row('Same kind, other colour', variants, address)}</article>"
     )
 
 
-def missing(message: str) -> str:
+def missing(message: str, address: Address) -> str:
     """The page of a product that cannot be shown; ``message`` is HTML that says why."""
-    back = f'<button type="button" class="back" {event("close")}>← Back to results</button>'
-    return f'<article class="detail">{back}<h2 tabindex="-1">No such product</h2>{message}</article>'
+    return f'<article class="detail">{_back(address)}<h2 tabindex="-1">No such product</h2>{message}</article>'
 
 
-def label_of(key: str) -> str:
-    """A key of the catalog as a heading.
-
-    >>> label_of("seat_height")
-    'Seat height'
-    """
-    return key.replace("_", " ").strip().capitalize() or key
+def _back(address: Address) -> str:
+    return f'<button type="button" class="back" {go(address.closed())} data-back>← Back to results</button>'
 
 
 def _category(product: Product) -> str:
-    if not product.category:
-        return ""
-    levels = "".join(f"<li>{text(level)}</li>" for level in product.category)
-    return f'<ol class="path" aria-label="Category">{levels}</ol>'
+    """The path to the product's category; each level leads to a search in it."""
+    levels = [
+        (name, Address(name, filters=Filters(category=product.category[: depth + 1])))
+        for depth, name in enumerate(product.category)
+    ]
+    links = "".join(f"<li><a {href(within)}>{text(name)}</a></li>" for name, within in levels)
+    return f'<nav aria-label="Category"><ol class="path">{links}</ol></nav>' if links else ""
 
 
 def _facts(product: Product) -> str:
@@ -97,5 +97,5 @@ def _licence(product: Product) -> str:
     return f'<div class="licence"><h3>Licence and attribution</h3>{"".join(parts)}</div>' if parts else ""
 
 
-def _similar(hits: Sequence[Hit]) -> str:
-    return f'<section><h3 class="section">Similar products</h3>{grid(hits)}</section>' if hits else ""
+def _row(title: str, hits: Sequence[Hit], address: Address) -> str:
+    return f'<section><h3 class="section">{title}</h3>{grid(hits, address)}</section>' if hits else ""

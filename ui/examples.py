@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
+from app.errors import BadInputError
 from app.settings import ROOT
-from ui.markup import event, text
+from ui.address import Address
+from ui.markup import go, text
 from ui.photo import thumbnail
 
 DEMO = ROOT / "demo"
@@ -40,27 +43,35 @@ EXAMPLES = (
 )
 
 
-def examples_for(catalog: str) -> list[tuple[int, Example]]:
-    """The numbered examples that can be searched in this catalog: all for the demo catalog, none for others."""
+def examples_for(catalog: str) -> list[Example]:
+    """The examples that can be searched in this catalog: all for the demo catalog, none for others."""
     if Path(catalog).resolve() != DEMO / "catalog.parquet":
         return []
-    return [(n, example) for n, example in enumerate(EXAMPLES) if example.path is None or example.path.is_file()]
+    return [example for example in EXAMPLES if example.path is None or example.path.is_file()]
 
 
-def buttons(examples: list[tuple[int, Example]]) -> str:
+def photo_of(name: str) -> Path:
+    """The photo of the example with this name. Raises BadInputError for any other name."""
+    for example in EXAMPLES:
+        if example.path is not None and example.photo == name:
+            return example.path
+    raise BadInputError("the photo in this address is unknown; add a photo of your own")
+
+
+def buttons(examples: Sequence[Example]) -> str:
     """One button per example: its words, its photo, or both."""
     if not examples:
         return ""
-    items = "".join(f"<li>{_button(number, example)}</li>" for number, example in examples)
+    items = "".join(f"<li>{_button(example)}</li>" for example in examples)
     return f'<section><h2 class="section">Try one of these</h2><ul class="examples">{items}</ul></section>'
 
 
-def _button(number: int, example: Example) -> str:
+def _button(example: Example) -> str:
     image = f'<img src="{_thumbnail(example.path)}" alt="" width="56" height="56">' if example.path else ""
     words = example.text or "Search with this photo"
     kind = "photo and text" if example.text and example.photo else "photo" if example.photo else "text"
     return (
-        f'<button type="button" class="example" {event("example", number=str(number))}>{image}'
+        f'<button type="button" class="example" {go(Address(example.text, example.photo or ""))}>{image}'
         f'<span class="example-text">{text(words)}<span class="example-kind">{kind}</span></span></button>'
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.schema import CATEGORY_SEPARATOR, FacetValue, Filters
-from ui.detail import label_of
-from ui.markup import event, text
+from app.schema import CATEGORY_SEPARATOR, FacetValue, Filters, Range
+from ui.address import Address
+from ui.markup import go, label_of, text
 
 UNFOLDED = 8
 """Values of an attribute that are shown before "more"."""
@@ -29,16 +29,19 @@ def toggle(filters: Filters, key: str, value: str) -> Filters:
     return filters.model_copy(update={"attributes": {name: values for name, values in attributes.items() if values}})
 
 
-def panel(facets: Mapping[str, Sequence[FacetValue]], filters: Filters) -> str:
-    """All filters that the catalog offers, with the number of products behind each."""
-    groups = [_categories(facets.get("category", []), filters.category)]
+def panel(facets: Mapping[str, Sequence[FacetValue]], address: Address, priced: bool = False) -> str:
+    """All filters that the catalog offers, with the number of products behind each; ``priced`` if it has prices."""
+    filters = address.filters
+    groups = [_categories(facets.get("category", []), address)]
+    if priced:
+        groups.append(_price(filters.ranges.get("price", Range())))
     for key, values in sorted(facets.items(), key=lambda facet: len(facet[1]) > LONG):
         if key != "category":
-            groups.append(_attribute(key, values, filters.attributes.get(key, [])))
+            groups.append(_attribute(key, values, address))
     body = "".join(groups)
     if not body:
         return ""
-    count = len(filters.category[-1:]) + sum(len(values) for values in filters.attributes.values())
+    count = len(filters.category[-1:]) + sum(map(len, filters.attributes.values())) + len(filters.ranges)
     badge = f' <span class="badge">{count}</span>' if count else ""
     return (
         f'<details class="filters" id="filters"><summary>Filters{badge}</summary>'
@@ -46,49 +49,88 @@ def panel(facets: Mapping[str, Sequence[FacetValue]], filters: Filters) -> str:
     )
 
 
-def chips(filters: Filters) -> str:
+def chips(address: Address) -> str:
     """What is chosen, each as a button that takes it away, and "Clear all"; nothing if nothing is chosen."""
+    filters = address.filters
     if not filters:
         return ""
     buttons = []
     if filters.category:
-        parent = CATEGORY_SEPARATOR.join(filters.category[:-1])
-        buttons.append(_chip("category", parent, filters.category[-1]))
+        above = filters.model_copy(update={"category": filters.category[:-1]})
+        buttons.append(_chip(filters.category[-1], address.filtered(above)))
     for key, values in filters.attributes.items():
-        buttons += [_chip(key, value, f"{label_of(key)}: {value}") for value in values]
-    clear = f'<button type="button" class="link" {event("clear")}>Clear all</button>'
+        buttons += [_chip(f"{label_of(key)}: {value}", _toggled(address, key, value)) for value in values]
+    for key, limits in filters.ranges.items():
+        rest = {name: other for name, other in filters.ranges.items() if name != key}
+        without = address.filtered(filters.model_copy(update={"ranges": rest}))
+        buttons.append(_chip(f"{label_of(key)}: {_interval(limits)}", without))
+    clear = f'<button type="button" class="link" {go(address.filtered(Filters()))}>Clear all</button>'
     return f'<div class="chips" role="group" aria-label="Chosen filters">{"".join(buttons)}{clear}</div>'
 
 
-def _chip(key: str, value: str, label: str) -> str:
+def _toggled(address: Address, key: str, value: str) -> Address:
+    return address.filtered(toggle(address.filters, key, value))
+
+
+def _chip(label: str, without: Address) -> str:
     return (
-        f'<button type="button" class="chip" {event("toggle", key=key, value=value)}'
-        f' aria-label="Remove filter {text(label)}">{text(label)}<span aria-hidden="true">×</span></button>'
+        f'<button type="button" class="chip" {go(without)} aria-label="Remove filter {text(label)}">'
+        f'{text(label)}<span aria-hidden="true">×</span></button>'
     )
 
 
-def _categories(values: Sequence[FacetValue], path: list[str]) -> str:
+def _interval(limits: Range) -> str:
+    """
+    >>> _interval(Range(min=10)), _interval(Range(min=10, max=99.5))
+    ('from 10', '10 to 99.5')
+    """
+    if limits.max is None:
+        return f"from {limits.min:g}"
+    return f"up to {limits.max:g}" if limits.min is None else f"{limits.min:g} to {limits.max:g}"
+
+
+def _price(limits: Range) -> str:
+    """Two numbers; search.js puts them into the address."""
+
+    def side(name: str, label: str, value: float | None) -> str:
+        given = "" if value is None else f"{value:g}"
+        return (
+            f'<label>{label}<input type="number" min="0" step="any" inputmode="decimal" name="{name}.price" '
+            f'value="{given}"></label>'
+        )
+
+    sides = side("min", "From", limits.min) + side("max", "To", limits.max)
+    return f'<section data-facet="price"><h3>Price</h3><div class="limits">{sides}</div></section>'
+
+
+def _categories(values: Sequence[FacetValue], address: Address) -> str:
     """The chosen path upwards, and one level below it."""
     if not values:
         return ""
+    path = address.filters.category
     counts = {value.value: value.count for value in values}
     above = [CATEGORY_SEPARATOR.join(path[:depth]) for depth in range(1, len(path) + 1)]
     start = f"{above[-1]}{CATEGORY_SEPARATOR}" if above else ""
     below = [name for name in counts if name.startswith(start) and CATEGORY_SEPARATOR not in name[len(start) :]]
-    rows = [_value("category", "", "All categories", None, False, 0)] if above else []
-    rows += [_category(name, counts.get(name, 0), depth, depth + 1 == len(path)) for depth, name in enumerate(above)]
-    rows += _folded("category", [_category(name, counts[name], len(above), False) for name in below])
+
+    def row(name: str, depth: int) -> str:
+        label, chosen = name.rsplit(CATEGORY_SEPARATOR, 1)[-1], depth + 1 == len(path)
+        return _value(label, counts.get(name, 0), chosen, _toggled(address, "category", name), depth)
+
+    rows = [_value("All categories", None, False, _toggled(address, "category", ""), 0)] if above else []
+    rows += [row(name, depth) for depth, name in enumerate(above)]
+    rows += _folded("category", [row(name, len(above)) for name in below])
     return _group("category", "Category", rows)
 
 
-def _category(name: str, count: int, depth: int, chosen: bool) -> str:
-    return _value("category", name, name.rsplit(CATEGORY_SEPARATOR, 1)[-1], count, chosen, depth)
-
-
-def _attribute(key: str, values: Sequence[FacetValue], chosen: Sequence[str]) -> str:
+def _attribute(key: str, values: Sequence[FacetValue], address: Address) -> str:
+    chosen = address.filters.attributes.get(key, [])
     counts = {value.value: value.count for value in values if value.count}
     missing = [value for value in chosen if value not in counts]
-    rows = [_value(key, value, value, counts.get(value, 0), value in chosen) for value in [*missing, *counts]]
+    rows = [
+        _value(value, counts.get(value, 0), value in chosen, _toggled(address, key, value))
+        for value in [*missing, *counts]
+    ]
     return _group(key, label_of(key), _folded(key, rows)) if rows else ""
 
 
@@ -105,11 +147,12 @@ def _group(key: str, title: str, rows: list[str]) -> str:
     return f'<section data-facet="{text(key)}"><h3>{text(title)}</h3><ul>{"".join(rows)}</ul></section>'
 
 
-def _value(key: str, value: str, label: str, count: int | None, chosen: bool, depth: int | None = None) -> str:
+def _value(label: str, count: int | None, chosen: bool, after: Address, depth: int | None = None) -> str:
+    """One value as a button that leads to the address ``after`` the click; a ``depth`` makes it a level of a tree."""
     number = "" if count is None else f'<span class="count">{count:,}</span>'
     box = '<span class="box" aria-hidden="true"></span>' if depth is None else ""
     indent = f' style="--depth:{depth}"' if depth else ""
     return (
-        f'<li><button type="button" class="value" aria-pressed="{str(chosen).lower()}"{indent} '
-        f'{event("toggle", key=key, value=value)}>{box}<span class="name">{text(label)}</span>{number}</button></li>'
+        f'<li><button type="button" class="value" aria-pressed="{str(chosen).lower()}"{indent} {go(after)}>'
+        f'{box}<span class="name">{text(label)}</span>{number}</button></li>'
     )

@@ -24,15 +24,14 @@ def link(url: str | None, label: str) -> str:
     return f'<a href="{text(url)}" target="_blank" rel="noopener noreferrer nofollow">{text(label)}</a>'
 
 
-def event(name: str, **data: str) -> str:
-    """Attributes that make a click on an element a Gradio event of the component around it (see shop.js)."""
-    values = "".join(f' data-{key}="{text(value)}"' for key, value in data.items())
-    return f'data-event="{text(name)}"{values}'
+def go(address: object) -> str:
+    """Attributes that make a button lead to an address of the page without loading it anew (see search.js)."""
+    return f'data-go="{text(address)}"'
 
 
-def product_url(product_id: str) -> str:
-    """The page's own address of a product."""
-    return f"?product={quote(product_id, safe='')}"
+def href(address: object) -> str:
+    """As :func:`go`, for a link: it also works in a new tab."""
+    return f'href="{text(address)}" {go(address)}'
 
 
 def picture_url(product_id: str, number: int) -> str:
@@ -44,3 +43,12 @@ def notice(title: str, message: str, kind: str = "info") -> str:
     """A box that says something to the shopper: kind is info or error."""
     role = "alert" if kind == "error" else "status"
     return f'<div class="notice {kind}" role="{role}"><strong>{text(title)}</strong><p>{text(message)}</p></div>'
+
+
+def label_of(key: str) -> str:
+    """A key of the catalog as a heading.
+
+    >>> label_of("seat_height")
+    'Seat height'
+    """
+    return key.replace("_", " ").strip().capitalize() or key

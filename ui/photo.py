@@ -1,4 +1,4 @@
-"""The shopper's photo: taken in as a file that nobody decoded yet, and shown back with the product that was found."""
+"""The photo of a search: taken in as a file that nobody decoded yet, and shown back with a frame that can be moved."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from app.errors import BadInputError
 from app.images import decode_image, read_bytes
 from app.schema import Box
 from app.settings import Settings
+from ui.address import Address
+from ui.markup import go
 
-PREVIEW_PIXELS = 400
+PREVIEW_PIXELS = 480
+FRAME_HELP = "Frame around the product: arrow keys move it, with Shift they change its size"
 
 
 def photo_input(label: str) -> gr.Image:
@@ -61,17 +64,39 @@ def open_photo(path: str, settings: Settings) -> Image.Image:
     )
 
 
-def preview(photo: Image.Image, box: Box) -> str:
-    """A small copy of the photo with a frame around the core product, as HTML that needs no further file."""
+def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
+    """A small copy of the photo with a frame around what is searched for, ``found`` in pixels; None is all of it.
+
+    search.js lets the shopper move the frame, change its size or draw another one, and puts it into the address.
+    """
     small = photo.copy()
     small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-    left, top = box[0] / photo.width, box[1] / photo.height
-    width, height = (box[2] - box[0]) / photo.width, (box[3] - box[1]) / photo.height
+    x0, y0, x1, y1 = found or (0, 0, photo.width, photo.height)
+    left, top, width, height = x0 / photo.width, y0 / photo.height, (x1 - x0) / photo.width, (y1 - y0) / photo.height
     frame = f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
-    return (
-        f'<span class="photo"><img src="{thumbnail(small)}" alt="Your photo with a frame around the product">'
-        f'<span class="frame" style="{frame}"></span></span>'
+    corners = "".join(f'<span data-corner="{corner}"></span>' for corner in ("nw", "ne", "sw", "se"))
+    choices = [
+        ("Product", address.framed(None), address.box is None),
+        ("Whole photo", address.whole(), address.box == address.whole().box),
+    ]
+    buttons = "".join(
+        f'<button type="button" class="choice" aria-pressed="{str(chosen).lower()}" {go(to)}>{label}</button>'
+        for label, to, chosen in choices
     )
+    return (
+        f'<figure class="framed"><div class="photo"><img src="{thumbnail(small)}" alt="The photo you search with" '
+        f'width="{small.width}" height="{small.height}" draggable="false">'
+        f'<button type="button" class="frame" style="{frame}" aria-label="{FRAME_HELP}">{corners}</button></div>'
+        f'<figcaption>{buttons}<button type="button" class="choice" {go(address.without_photo())} '
+        'aria-label="Remove photo">Remove</button></figcaption></figure>'
+    )
+
+
+def in_pixels(box: Box | None, photo: Image.Image) -> Box | None:
+    """A box in parts of the photo (0 to 1) as one in its pixels."""
+    if box is None:
+        return None
+    return box[0] * photo.width, box[1] * photo.height, box[2] * photo.width, box[3] * photo.height
 
 
 def thumbnail(picture: Image.Image) -> str:

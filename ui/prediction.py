@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction
-from ui.detail import label_of
-from ui.markup import text
+from ui.markup import label_of, text
 
 SHOWN = 5
 """Candidates per category level or attribute."""

@@ -1,91 +1,68 @@
-"""The tab "Search": its layout, and which action of the shopper asks for what."""
+"""The tab "Search": its layout, and how an address of the page is answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
-
 import gradio as gr
-from PIL import Image
 
-from app.schema import CATEGORY_SEPARATOR, Filters
-from ui import examples
+from ui.address import Address
 from ui.components import event_options, html
-from ui.filters import toggle
 from ui.photo import photo_input
-from ui.shop import MAX_SHOWN, PAGE_SIZE, Browsing, Shop
+from ui.shop import Shop
+from ui.theme import script
+
+_FORM = """
+<form role="search">
+  <label for="words">What are you looking for?</label>
+  <div class="words">
+    <input id="words" type="search" placeholder="e.g. green desk lamp" maxlength="%d" autocomplete="off"
+      enterkeyhint="search">
+    <button class="button primary">Search</button>
+    <button type="button" class="button" data-go="?">Start over</button>
+  </div>
+  <div class="weight" hidden>
+    <label for="weight">What counts more?</label>
+    <span aria-hidden="true">Photo</span>
+    <input id="weight" type="range" min="0" max="100" step="10" value="50">
+    <span aria-hidden="true">Words</span>
+  </div>
+  <p class="hint own" hidden>The address holds this search, but not your photo: who opens it is asked for one.</p>
+</form>
+<p class="slow" role="status" hidden>Still searching …</p>
+<div class="banner" role="alert" hidden><span></span> <button type="button" class="link again">Try again</button></div>
+"""
 
 
 def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
-    """Lay out the search tab and connect its events. Returns the component that is shown before a search."""
+    """Lay out the search tab and connect its events. Returns the component that is shown before a search.
+
+    Every action changes the page's address (search.js), and one event asks for the whole of it: a reload, a shared link
+    and the back button answer like a click.
+    """
     with gr.Row(elem_id="ask"):
         with gr.Column(scale=3, min_width=280):
-            words = gr.Textbox(
-                label="What are you looking for?",
-                placeholder="e.g. green desk lamp",
-                max_length=max_text_chars,
-                lines=1,
-                max_lines=1,
-                elem_id="words",
+            ask = gr.HTML(
+                _FORM % max_text_chars, apply_default_css=False, elem_id="form", js_on_load=script("search.js")
             )
-            with gr.Row(elem_id="ask-buttons"):
-                submit = gr.Button("Search", variant="primary", scale=0, min_width=140)
-                reset = gr.Button("Start over", variant="secondary", scale=0, min_width=120)
         with gr.Column(scale=1, min_width=240):
             photo = photo_input("Photo")
+            framed = html("framed", "frame.js")
     with gr.Row(elem_id="browse"):
         panel = html("panel")
         results = html("results")
     landing = html("landing")
-    product = html("product", "detail.js")
-    browsing = gr.State(Browsing())
-    asked: list[Any] = [words, photo, browsing]
-    shown: list[Any] = [panel, results, product, browsing]
+    product = html("product")
+    last_upload = gr.State(None)
 
-    def answer(text: str, path: str | None, now: Browsing) -> tuple[str, str, str, Browsing]:
-        return *shop.search(text, path, now), "", now
+    def on_ask(event: gr.EventData, upload: str | None, before: str | None) -> tuple[object, ...]:
+        upload = upload or before
+        address = Address.parse(str(event.address))
+        if address.product:
+            return gr.skip(), gr.skip(), gr.skip(), shop.product(address), upload
+        return *shop.search(address, upload), gr.skip(), upload
 
-    def on_submit(text: str, path: str | None, now: Browsing) -> tuple[str, str, str, Browsing]:
-        return answer(text, path, replace(now, shown=PAGE_SIZE))
-
-    def on_toggle(event: gr.EventData, text: str, path: str | None, now: Browsing) -> tuple[str, str, str, Browsing]:
-        return answer(text, path, Browsing(toggle(now.filters, event.key, event.value)))
-
-    def on_clear(text: str, path: str | None) -> tuple[str, str, str, Browsing]:
-        return answer(text, path, Browsing())
-
-    def on_more(text: str, path: str | None, now: Browsing) -> tuple[str, str, str, Browsing]:
-        return answer(text, path, replace(now, shown=min(now.shown + PAGE_SIZE, MAX_SHOWN)))
-
-    def on_browse(event: gr.EventData) -> tuple[Any, ...]:
-        path = event.category.split(CATEGORY_SEPARATOR)
-        return path[-1], None, *answer(path[-1], None, Browsing(Filters(category=path)))
-
-    def on_example(event: gr.EventData) -> tuple[Any, ...]:
-        example = examples.EXAMPLES[int(event.number)]
-        picture = Image.open(example.path) if example.path else None
-        path = str(example.path) if example.path else None
-        return example.text, picture, *answer(example.text, path, Browsing())
-
-    def on_reset() -> tuple[Any, ...]:
-        return "", None, *answer("", None, Browsing())
-
-    gr.on([words.submit, submit.click, photo.input], on_submit, asked, shown, **event_options("search"))
-    for part in (panel, results):
-        part.toggle(on_toggle, asked, shown, **event_options("filter"))
-        part.clear(on_clear, [words, photo], shown, **event_options("clear_filters"))
-    results.more(on_more, asked, shown, **event_options("more"))
-    landing.browse(on_browse, None, [words, photo, *shown], **event_options("browse"))
-    landing.example(on_example, None, [words, photo, *shown], **event_options("example"))
-    reset.click(on_reset, None, [words, photo, *shown], **event_options("start_over"))
-    for part in (results, product):
-        part.open(_opener(shop), None, product, **event_options("product"))
+    shown = [framed, panel, results, product, last_upload]
+    asked = ask.ask(on_ask, [photo, last_upload], shown, **{**event_options("search"), "show_progress": "hidden"})
+    asked.success(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: true }))")
+    asked.failure(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: false }))")
+    photo.input(None, photo, js="(file) => document.dispatchEvent(new CustomEvent('photo', { detail: file }))")
     return landing
-
-
-def _opener(shop: Shop) -> Callable[[gr.EventData], str]:
-    def on_open(event: gr.EventData) -> str:
-        return shop.product(event.id)
-
-    return on_open

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL.Image import Image
 
-from app.errors import IndexUnavailableError, MoonError
+from app.balance import EVEN
+from app.errors import BadInputError, IndexUnavailableError, MoonError
+from app.ranking import BY_MATCH
 from app.schema import CATEGORY_SEPARATOR, Filters, Query, SearchResult
 
 if TYPE_CHECKING:
     from app.serving import Service
 from app.timing import Stopwatch
 from ui import detail, examples, filters, prediction
+from ui.address import MAX_SHOWN, OWN_PHOTO, PAGE_SIZE, Address
 from ui.cards import grid
-from ui.markup import event, notice, text
-from ui.photo import open_photo, preview
+from ui.markup import go, notice, text
+from ui.photo import framed, in_pixels, open_photo
 
-PAGE_SIZE = 24
-MAX_SHOWN = 192
 SIMILAR = 12
 CATEGORIES = 1000
+SORTS = {BY_MATCH: "match", "price": "price, lowest first", "-price": "price, highest first"}
 NOTHING_FULFILS = "Nothing in this catalog fulfils the filters. Take one away, or clear all of them."
 
 
-@dataclass(frozen=True)
-class Browsing:
-    """Where a shopper stands besides the query: the chosen filters and how many results are shown."""
+class Answer(NamedTuple):
+    """A search as HTML: the photo with its frame, the filters, and the results; empty where there is nothing."""
 
-    filters: Filters = field(default_factory=Filters)
-    shown: int = PAGE_SIZE
+    photo: str = ""
+    panel: str = ""
+    results: str = ""
 
 
 class Shop:
@@ -65,36 +67,49 @@ class Shop:
         except MoonError as error:
             return _failed(error)
         items = "".join(
-            f'<li><button type="button" class="tile" {event("browse", category=tile.value)}>{text(tile.value)}'
+            f'<li><button type="button" class="tile" {go(_category(tile.value))}>{text(tile.value)}'
             f'<span class="count">{tile.count:,}</span></button></li>'
             for tile in tiles
         )
         browse = f'<section><h2 class="section">Browse the catalog</h2><ul class="tiles">{items}</ul></section>'
         return f'<div class="landing">{examples.buttons(ready)}{browse if items else ""}</div>'
 
-    def search(self, words: str, photo: str | None, browsing: Browsing) -> tuple[str, str]:
-        """The filter panel and the results for what stands in the boxes, nothing for empty boxes.
-
-        ``photo`` is the path of an uploaded file.
-        """
-        if not words.strip() and photo is None:
-            return "", ""
+    def search(self, address: Address, upload: str | None) -> Answer:
+        """The answer to what the address asks for, empty for nothing. ``upload`` is the path of the shopper's photo."""
+        if not address.words.strip() and not address.has_photo:
+            return Answer()
         watch = Stopwatch()
+        photo = ""
         try:
-            query = Query(text=words, image=self._open(photo, watch))
-            found = self._service.engine.search(query, browsing.filters, limit=browsing.shown + 1, watch=watch)
+            image = self._photo(address, upload, watch)
+            query = Query(address.words, image, None if image is None else in_pixels(address.box, image))
+            if image is not None:
+                photo = framed(image, query.box, address)
+            both = image is not None and bool(address.words.strip())
+            found = self._service.engine.search(
+                query,
+                address.filters,
+                limit=address.shown + 1,
+                watch=watch,
+                text_weight=address.text_weight if both else EVEN,
+                sort=address.sort,
+            )
+            priced = self._has_prices()
         except MoonError as error:
-            return "", f'<div class="results">{_failed(error)}</div>'
-        return filters.panel(found.facets, browsing.filters), _results(query, found, browsing)
+            return Answer(photo, "", f'<div class="results">{_failed(error)}</div>')
+        if image is not None:
+            photo = framed(image, found.box, address)
+        return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
 
-    def product(self, product_id: str) -> str:
-        """The product page with similar products."""
+    def product(self, address: Address) -> str:
+        """The page of the product that the address opens, with products that look like it, and its other colours."""
         try:
-            product = self._service.engine.product(product_id)
-            similar = self._service.engine.similar(product_id, limit=SIMILAR)
+            product = self._service.engine.product(address.product)
+            similar = self._service.engine.similar(product.id, limit=SIMILAR).hits
+            variants = self._service.engine.variants(product.id, limit=SIMILAR)
         except MoonError as error:
-            return detail.missing(_failed(error))
-        return detail.detail(product, similar.hits)
+            return detail.missing(_failed(error), address)
+        return detail.detail(product, similar, variants, address)
 
     def predict(self, title: str, photo: str | None) -> str:
         """What the model understands of a product from its photo, its title, or both."""
@@ -105,11 +120,37 @@ class Shop:
             return _failed(error)
         return f"{prediction.bars(predicted)}{_timings(predicted.timings)}"
 
+    def _photo(self, address: Address, upload: str | None, watch: Stopwatch) -> Image | None:
+        """The photo of the search. Raises BadInputError if it is not here or cannot be read."""
+        if address.like:
+            return self._open(self._picture_of(address.like), watch)
+        if address.photo == OWN_PHOTO:
+            if upload is None:
+                raise BadInputError("this search was made with a photo, which its address cannot hold; add it again")
+            return self._open(upload, watch)
+        return self._open(str(examples.photo_of(address.photo)), watch) if address.photo else None
+
+    def _picture_of(self, product_id: str) -> str:
+        pictures = self._service.engine.product(product_id).images
+        if not pictures or "://" in pictures[0]:
+            raise BadInputError(f"{product_id!r} has no picture on this server; add a photo of it")
+        return pictures[0]
+
+    def _has_prices(self) -> bool:
+        with self._service.live.index() as index:
+            return "price" in index.manifest.number_keys
+
     def _open(self, photo: str | None, watch: Stopwatch) -> Image | None:
         if photo is None:
             return None
         with watch.stage("decode"):
             return open_photo(photo, self._service.settings)
+
+
+def _category(path: str) -> Address:
+    """The search for all that a category holds, its own name as the words."""
+    levels = path.split(CATEGORY_SEPARATOR)
+    return Address(levels[-1], filters=Filters(category=levels))
 
 
 def _failed(error: MoonError) -> str:
@@ -119,27 +160,33 @@ def _failed(error: MoonError) -> str:
     return notice("That did not work", message, kind="error")
 
 
-def _results(query: Query, found: SearchResult, browsing: Browsing) -> str:
-    hits = found.hits[: browsing.shown]
-    seen = hint = more = ""
-    if query.image is not None and found.box is not None:
-        seen = preview(query.image, found.box)
-        hint = '<p class="hint">The frame marks the product that was found in your photo.</p>'
-    title = f'<h2 class="section">{_heading(query, len(hits))}</h2>'
-    head = (
-        f'<div class="results-head" role="status">{seen}<div>{title}{hint}{filters.chips(browsing.filters)}</div></div>'
-    )
-    body = grid(hits) if hits else notice("No results", NOTHING_FULFILS)
-    if len(found.hits) > browsing.shown and browsing.shown < MAX_SHOWN:
-        more = f'<div class="more"><button type="button" class="button" {event("more")}>More results</button></div>'
+def _results(found: SearchResult, address: Address, priced: bool) -> str:
+    hits = found.hits[: address.shown]
+    more = ""
+    title = f'<h2 class="section" role="status">{_heading(address, len(hits))}</h2>'
+    head = f'<div class="results-head">{title}{_sorting(address) if priced else ""}</div>{filters.chips(address)}'
+    body = grid(hits, address) if hits else notice("No results", NOTHING_FULFILS)
+    if len(found.hits) > address.shown and address.shown < MAX_SHOWN:
+        longer = replace(address, shown=min(address.shown + PAGE_SIZE, MAX_SHOWN))
+        more = (
+            f'<div class="more"><button type="button" class="button" {go(longer)} data-stay>More results</button></div>'
+        )
     return f'<div class="results">{head}{body}{more}{_timings(found.timings)}</div>'
 
 
-def _heading(query: Query, count: int) -> str:
-    asked = [f"<q>{text(' '.join(query.text.split()))}</q>"] if query.text.strip() else []
-    asked += ["your photo"] if query.image is not None else []
+def _heading(address: Address, count: int) -> str:
+    asked = [f"<q>{text(' '.join(address.words.split()))}</q>"] if address.words.strip() else []
+    asked += ["this product" if address.like else "your photo"] if address.has_photo else []
     found = {0: "No match", 1: "One match"}.get(count, f"Best {count} matches")
     return f"{found} for {' and '.join(asked)}"
+
+
+def _sorting(address: Address) -> str:
+    options = "".join(
+        f'<option value="{key}"{" selected" if key == address.sort else ""}>{label}</option>'
+        for key, label in SORTS.items()
+    )
+    return f'<label class="sorting">Sort by <select name="sort">{options}</select></label>'
 
 
 def _timings(timings: dict[str, float]) -> str:

@@ -8,6 +8,7 @@ from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.schema import Filters, Query, Range
 from app.search import MAX_LIMIT, clean_text, photo_box
 
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RED_PHOTO = Image.new("RGB", (64, 48), COLOURS["red"])
 
 
@@ -29,6 +30,45 @@ def test_photo_finds_products_of_its_colour(published):
 
 def test_photo_and_text_together_narrow_each_other(published):
     assert ids(published.engine.search(Query("sofa", RED_PHOTO), limit=1)) == ["red-sofa"]
+
+
+def scores(result) -> list[tuple[str, float]]:
+    return [(hit.product.id, pytest.approx(hit.score, abs=1e-6)) for hit in result.hits]
+
+
+def test_the_weight_of_the_text_slides_from_the_photo_over_both_to_the_text(published):
+    search, both = published.engine.search, Query("sofa", RED_PHOTO)
+    assert scores(search(both, text_weight=0)) == scores(search(Query(image=RED_PHOTO)))
+    assert scores(search(both, text_weight=0.5)) == scores(search(both))
+    assert scores(search(both, text_weight=1)) == scores(search(Query("sofa")))
+    sofa = [next(h.score for h in search(both, text_weight=w).hits if h.product.id == "blue-sofa") for w in WEIGHTS]
+    assert sofa == sorted(sofa)
+
+
+def test_the_parts_of_a_weighted_query_are_embedded_in_one_call(published, monkeypatch):
+    asked = []
+    embed = published.embedder.embed_queries
+    monkeypatch.setattr(
+        published.embedder, "embed_queries", lambda queries: asked.append(len(queries)) or embed(queries)
+    )
+    published.engine.search(Query("sofa", RED_PHOTO), text_weight=0.7)
+    assert asked == [2]
+
+
+def test_results_are_sorted_by_a_number_of_the_catalog(published):
+    for sort, first in (("price", "chair"), ("-price", "sofa")):
+        found = ids(published.engine.search(Query("sofa"), sort=sort))
+        assert [first in product_id for product_id in found] == [True] * 3 + [False] * 5
+    with pytest.raises(BadInputError, match="cannot be sorted by 'weight'"):
+        published.engine.search(Query("sofa"), sort="weight")
+
+
+def test_grouped_results_show_one_of_each_design(published):
+    found = ids(published.engine.search(Query("blue sofa"), group=True))
+    assert found[0] == "blue-sofa"
+    assert sum(product_id.endswith("sofa") for product_id in found) == 1
+    assert len(found) == 4
+    assert ids(published.engine.search(Query("blue sofa"), limit=2, offset=1, group=True)) == found[1:3]
 
 
 def test_every_hit_fulfils_the_filters(published):

@@ -19,6 +19,7 @@ from ui.page import mount
 
 WAIT_MS = 15_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
@@ -53,7 +54,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip(message)
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", *QUIET])
+        chromium = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", *QUIET, *CAMERA]
+        )
         yield chromium
         chromium.close()
 
@@ -64,7 +67,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
-    def open_(url: str, width: int = 1280, **options: str) -> Page:
+    def open_(url: str, width: int = 1280, **options: object) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 844}, **options)
         contexts.append(context)
         page = context.new_page()

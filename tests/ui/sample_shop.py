@@ -44,7 +44,7 @@ def service(data: Path, products: Sequence[Product]) -> Service:
 
 
 def demo_products(every: int = 40) -> list[Product]:
-    """Each ``every``-th product of the demo catalog."""
+    """Each ``every``-th product of the demo catalog, each dearer than the one before."""
     rows = pl.read_parquet(DEMO / "catalog.parquet").gather_every(every).to_dicts()
     same = ("id", "group_id", "title", "category", "licence", "licence_url", "creator", "attribution")
     return [
@@ -52,10 +52,11 @@ def demo_products(every: int = 40) -> list[Product]:
             **{key: row[key] for key in same},
             titles={code: title for code, title in row["titles"].items() if title},
             attributes={k: [v] if isinstance(v, str) else v for k, v in row["attributes"].items() if v},
-            numbers={key: row[key] for key in ("width_cm", "depth_cm", "height_cm") if row[key] is not None},
+            numbers={key: row[key] for key in ("width_cm", "depth_cm", "height_cm") if row[key] is not None}
+            | {"price": 10.0 + 5 * number},
             images=[str(DEMO / path) for path in row["images"]],
         )
-        for row in rows
+        for number, row in enumerate(rows)
     ]
 
 

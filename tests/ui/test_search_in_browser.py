@@ -1,0 +1,322 @@
+"""Searching on the page: live results, the address, the photo and its frame, and a server that is slow or gone."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from app.serving import Service
+from tests.ui.sample_shop import DEMO, HOSTILE_TITLES
+
+pytestmark = pytest.mark.browser
+
+OpenPage = Callable[..., Page]
+PHOTO = DEMO / "photos" / "bs0-couch-c0_p0.webp"
+OTHER_PHOTO = DEMO / "photos" / "bs0-bed2-c0_p0.webp"
+EXAMPLE = "photo=bs0-bed2-c0_p0"
+SHIFTS = """new PerformanceObserver((list) => list.getEntries().forEach((shift) => {
+  window.shifted = (window.shifted ?? 0) + shift.value; })).observe({ type: 'layout-shift', buffered: true })"""
+PASTE = """(bytes) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], 'photo.webp', { type: 'image/webp' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+}"""
+
+
+def words(page: Page) -> Locator:
+    return page.get_by_label("What are you looking for?")
+
+
+def heading(page: Page) -> Locator:
+    return page.locator("#results h2")
+
+
+def field(page: Page, name: str) -> str | None:
+    return parse_qs(urlsplit(page.url).query).get(name, [None])[0]
+
+
+def box(page: Page) -> list[float]:
+    return [float(side) for side in (field(page, "box") or "").split(",")]
+
+
+def entries(page: Page) -> int:
+    return page.evaluate("history.length")
+
+
+def part_of_photo(page: Page, x: float, y: float) -> tuple[float, float]:
+    """The point of the window at these parts of the photo's width and height."""
+    page.wait_for_function("document.querySelector('.photo img')?.complete")
+    photo = page.locator(".photo").bounding_box()
+    return photo["x"] + x * photo["width"], photo["y"] + y * photo["height"]
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.mouse.move(*part_of_photo(page, *start))
+    page.mouse.down()
+    page.mouse.move(*part_of_photo(page, *end), steps=4)
+    page.mouse.up()
+
+
+def test_results_follow_the_typing_in_one_entry_of_the_history_and_nothing_jumps(open_page: OpenPage, shop_url: str):
+    page = open_page(shop_url)
+    page.locator(".landing").wait_for()
+    before = entries(page)
+    words(page).press_sequentially("white")
+    expect(heading(page)).to_have_text("Best 24 matches for white")
+    page.wait_for_function("[...document.images].every((picture) => picture.loading == 'lazy' || picture.complete)")
+    page.evaluate("window.shifted = 0")
+    page.evaluate(SHIFTS.replace(", buffered: true", ""))
+    words(page).press_sequentially(" bed")
+    expect(heading(page)).to_have_text("Best 24 matches for white bed")
+    assert page.evaluate("window.shifted") == 0
+    assert entries(page) == before + 1
+    expect(words(page)).to_be_focused()
+    words(page).press("Enter")
+    words(page).fill("lamp")
+    expect(heading(page)).to_have_text("Best 24 matches for lamp")
+    assert entries(page) == before + 2
+    page.go_back()
+    expect(heading(page)).to_have_text("Best 24 matches for white bed")
+    page.go_back()
+    expect(page.locator(".landing")).to_be_visible()
+    expect(words(page)).to_have_value("")
+
+
+def test_one_search_runs_at_a_time_and_the_latest_wins(
+    open_page: OpenPage, shop_url: str, shop_service: Service, monkeypatch: pytest.MonkeyPatch
+):
+    asked, running, most = [], [0], [0]
+    go_on = threading.Event()
+    embed = shop_service.engine.search
+
+    def slow_search(query, *args, **options):
+        asked.append(query.text)
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        assert go_on.wait(15)
+        running[0] -= 1
+        return embed(query, *args, **options)
+
+    page = open_page(f"{shop_url}?q=chair")
+    expect(page.locator(".card")).to_have_count(24)
+    monkeypatch.setattr(shop_service.engine, "search", slow_search)
+    for text in ("bed", "lamp", "table"):
+        words(page).fill(text)
+        page.wait_for_url(f"**/?q={text}")
+    expect(page.locator(".waiting .card").first).to_be_visible()
+    expect(page.get_by_text("Still searching")).to_be_visible()
+    go_on.set()
+    expect(heading(page)).to_have_text("Best 24 matches for table")
+    expect(page.locator(".waiting")).to_have_count(0)
+    expect(page.get_by_text("Still searching")).to_be_hidden()
+    assert (asked, most) == (["bed", "table"], [1])
+
+
+def test_a_link_holds_the_whole_search_and_reload_keeps_it(open_page: OpenPage, shop_url: str):
+    search = f"{EXAMPLE}&q=in+white&weight=80&box=0.100,0.200,0.900,0.800&category=Furniture&min.price=20&sort=-price"
+    page = open_page(f"{shop_url}?{search}")
+    for _ in range(2):
+        expect(heading(page)).to_contain_text("for in white and your photo")
+        expect(words(page)).to_have_value("in white")
+        expect(page.get_by_label("What counts more?")).to_have_value("80")
+        expect(page.locator(".frame")).to_have_attribute(
+            "style", re.compile("left: ?10.*top: ?20.*width: ?80.*height: ?60")
+        )
+        expect(page.locator(".chip")).to_have_text([re.compile("Furniture"), re.compile("Price: from 20")])
+        expect(page.get_by_label("Sort by")).to_have_value("-price")
+        prices = [float(price.replace(",", "")) for price in page.locator(".card .price").all_inner_texts()]
+        assert prices == sorted(prices, reverse=True)
+        assert min(prices) >= 20
+        page.reload()
+
+
+def test_back_and_forward_walk_through_searches_filters_and_products(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=bed")
+    page.locator('[data-facet="category"] .value').filter(has_text="Furniture").click()
+    expect(page.locator(".chip")).to_have_count(1)
+    page.locator(".card").first.click()
+    expect(page.locator(".detail h2")).to_be_focused()
+    title = page.locator(".detail h2").inner_text()
+    page.reload()
+    expect(page.locator(".detail h2")).to_have_text(title)
+    page.go_back()
+    expect(page.locator(".detail")).to_be_hidden()
+    expect(page.locator(".chip")).to_have_count(1)
+    page.go_back()
+    expect(page.locator(".chip")).to_have_count(0)
+    page.go_forward()
+    page.go_forward()
+    expect(page.locator(".detail h2")).to_have_text(title)
+
+
+def test_a_hostile_address_is_shown_as_text(open_page: OpenPage, shop_url: str):
+    attack = "%22%3E%3Cimg%20src=x%20onerror=window.hacked=1%3E%24%7Bwindow.hacked=2%7D%7B%7Bx%7D%7D"
+    for query in (f"q={attack}&category={attack}", f"q=x&is.{attack}={attack}", f"q=x&sort={attack}", f"like={attack}"):
+        page = open_page(f"{shop_url}?{query}")
+        expect(page.locator(".results")).to_be_visible()
+        assert page.evaluate("window.hacked") is None
+        expect(page.locator("#browse img[src=x]")).to_have_count(0)
+    page = open_page(f"{shop_url}?product={attack}")
+    expect(page.locator(".detail .notice")).to_contain_text("window.hacked")
+    assert page.evaluate("window.hacked") is None
+
+
+def test_the_frame_is_moved_resized_and_drawn_by_mouse_and_taken_back(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?{EXAMPLE}")
+    expect(page.locator(".card")).to_have_count(24)
+    drag(page, (0.5, 0.5), (0.6, 0.4))
+    expect(page).to_have_url(re.compile("box="))
+    assert box(page) == pytest.approx([0.35, 0.15, 0.85, 0.65], abs=0.02)
+    drag(page, (0.85, 0.65), (0.95, 0.9))
+    page.wait_for_function("location.search.includes('box=0.3') && parseFloat(location.search.split('C').pop()) > .8")
+    assert box(page) == pytest.approx([0.35, 0.15, 0.95, 0.9], abs=0.02)
+    drag(page, (0.05, 0.95), (0.25, 0.7))
+    page.wait_for_function("/box=0\\.0/.test(location.search)")
+    assert box(page) == pytest.approx([0.05, 0.7, 0.25, 0.95], abs=0.02)
+    page.get_by_role("button", name="Whole photo").click()
+    expect(page.get_by_role("button", name="Whole photo")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Product", exact=True).click()
+    expect(page.locator(".frame")).to_have_attribute("style", re.compile("left: ?25"))
+    assert field(page, "box") is None
+
+
+def test_the_frame_is_moved_and_resized_by_keys(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?{EXAMPLE}")
+    expect(page.locator(".card")).to_have_count(24)
+    before = entries(page)
+    page.locator(".frame").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    page.wait_for_url("**box=**")
+    assert box(page) == pytest.approx([0.29, 0.23, 0.79, 0.75])
+    assert entries(page) == before + 1
+    expect(page.locator(".frame")).to_be_focused()
+
+
+def test_on_a_phone_the_frame_follows_the_finger(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?{EXAMPLE}", width=390, has_touch=True, is_mobile=True)
+    expect(page.locator(".card")).to_have_count(24)
+    (x, y), (to_x, to_y) = part_of_photo(page, 0.5, 0.5), part_of_photo(page, 0.4, 0.6)
+    finger = page.context.new_cdp_session(page)
+    for kind, points in (
+        ("touchStart", [{"x": x, "y": y}]),
+        ("touchMove", [{"x": to_x, "y": to_y}]),
+        ("touchEnd", []),
+    ):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.wait_for_url("**box=**")
+    assert box(page) == pytest.approx([0.15, 0.35, 0.65, 0.85], abs=0.02)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_photo_is_pasted_and_replaced_by_another_one(open_page: OpenPage, shop_url: str):
+    page = open_page(shop_url)
+    page.locator(".landing").wait_for()
+    page.evaluate(PASTE, list(PHOTO.read_bytes()))
+    expect(heading(page)).to_have_text("Best 24 matches for your photo")
+    expect(page.get_by_text("but not your photo")).to_be_visible()
+    first = page.locator(".photo img").get_attribute("src")
+    page.evaluate(PASTE, list(OTHER_PHOTO.read_bytes()))
+    expect(page.locator(".photo img")).not_to_have_attribute("src", first)
+    page.go_back()
+    expect(page.locator(".landing")).to_be_visible()
+    page.go_forward()
+    expect(page.locator(".framed")).to_be_visible()
+    expect(open_page(page.url).get_by_role("alert").first).to_contain_text("add it again")
+
+
+def test_a_photo_is_taken_by_webcam(open_page: OpenPage, shop_url: str):
+    page = open_page(shop_url, permissions=["camera"])
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    expect(heading(page)).to_have_text("Best 24 matches for your photo")
+
+
+def test_this_but_searches_with_the_picture_of_a_card_and_waits_for_words(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=chair")
+    card = page.locator(".item").nth(2)
+    title = card.locator(".card-title").inner_text()
+    card.hover()
+    card.get_by_role("button", name=f"Search like {title}, but different").click()
+    expect(heading(page)).to_have_text("Best 24 matches for this product")
+    expect(words(page)).to_be_focused()
+    page.keyboard.type("in blue")
+    expect(heading(page)).to_have_text("Best 24 matches for in blue and this product")
+    expect(page.locator(".framed")).to_be_visible()
+    assert field(page, "like")
+    page.locator(".card").first.click()
+    page.locator(".detail .this-but").first.click()
+    expect(words(page)).to_have_value("")
+    expect(heading(page)).to_have_text("Best 24 matches for this product")
+
+
+def test_photo_and_words_are_weighed_where_both_are_given(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?{EXAMPLE}")
+    slider = page.get_by_label("What counts more?")
+    expect(page.locator(".card")).to_have_count(24)
+    expect(slider).to_be_hidden()
+    words(page).fill("white lamp")
+    expect(slider).to_be_visible()
+    expect(heading(page)).to_contain_text("white lamp")
+    even = page.locator(".card-title").all_inner_texts()
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_url("**weight=100**")
+    expect(page.locator(".card-title").first).to_have_text("White wooden table lamp")
+    assert page.locator(".card-title").all_inner_texts() != even
+
+
+def test_prices_are_limited_and_sorted(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=chair")
+    page.get_by_label("Sort by").select_option("price, lowest first")
+    page.wait_for_url("**sort=price**")
+    page.get_by_label("To", exact=True).fill("50")
+    page.get_by_label("To", exact=True).press("Enter")
+    expect(page.locator(".chip")).to_contain_text("Price: up to 50")
+    prices = [float(price) for price in page.locator(".card .price").all_inner_texts()]
+    assert prices == sorted(prices)
+    assert max(prices) <= 50
+
+
+def test_a_product_leads_to_its_category_and_shows_two_rows_of_others(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=chair")
+    page.locator(".card").first.click()
+    expect(page.locator(".detail h3.section")).to_have_text(["Looks like this", "Same kind, other colour"])
+    level = page.locator(".path a").last
+    name = level.inner_text()
+    level.click()
+    expect(page.locator(".chip")).to_contain_text(name)
+    expect(page.locator(".detail")).to_be_hidden()
+
+
+def test_a_server_that_is_gone_is_said_so_and_the_search_is_kept_until_it_is_back(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=chair")
+    expect(page.locator(".card")).to_have_count(24)
+
+    def gone(route: Route) -> None:
+        route.abort("connectionrefused")
+
+    page.route("**/*", gone)
+    words(page).fill("lamp")
+    expect(page.locator(".banner")).to_contain_text("cannot be reached")
+    expect(page.locator(".card")).to_have_count(24)
+    page.unroute("**/*", gone)
+    expect(heading(page)).to_have_text("Best 24 matches for lamp")
+    expect(page.locator(".banner")).to_be_hidden()
+
+
+def test_hostile_products_are_harmless_as_filters_and_addresses(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=hostile")
+    for title in HOSTILE_TITLES:
+        page.locator('[data-facet="color"] .value').filter(has_text=title).first.evaluate("button => button.click()")
+        expect(page.locator(".chip").filter(has_text=title)).to_be_visible()
+    page.reload()
+    expect(page.locator(".chip")).to_have_count(len(HOSTILE_TITLES))
+    assert page.evaluate("window.hacked") is None

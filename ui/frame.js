@@ -1,0 +1,76 @@
+// The frame on the photo: moved, resized at its corners and drawn anew, by mouse, touch or arrow keys.
+const STEP = 0.02;
+const SMALLEST = 0.04;
+const KEYS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
+const KEY_MS = 300;
+
+const frame = () => element.querySelector('.frame');
+const limited = (value, low, high) => Math.min(Math.max(value, low), high);
+const shown = () => {
+  const [left, top, width, height] = ['left', 'top', 'width', 'height'].map((side) => parseFloat(frame().style[side]) / 100);
+  return [left, top, left + width, top + height];
+};
+const place = ([x0, y0, x1, y1]) => {
+  const sides = { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
+  for (const [side, part] of Object.entries(sides)) frame().style[side] = `${(100 * part).toFixed(2)}%`;
+};
+const search = (box) => document.dispatchEvent(new CustomEvent('frame', { detail: box.map((side) => side.toFixed(3)).join(',') }));
+
+const moved = ([x0, y0, x1, y1], dx, dy) => {
+  const [x, y] = [limited(dx, -x0, 1 - x1), limited(dy, -y0, 1 - y1)];
+  return [x0 + x, y0 + y, x1 + x, y1 + y];
+};
+const resized = ([x0, y0, x1, y1], dx, dy, corner) => [
+  corner.includes('w') ? limited(x0 + dx, 0, x1 - SMALLEST) : x0,
+  corner.includes('n') ? limited(y0 + dy, 0, y1 - SMALLEST) : y0,
+  corner.includes('e') ? limited(x1 + dx, x0 + SMALLEST, 1) : x1,
+  corner.includes('s') ? limited(y1 + dy, y0 + SMALLEST, 1) : y1,
+];
+const drawn = ([x, y], dx, dy) => {
+  const [toX, toY] = [limited(x + dx, 0, 1), limited(y + dy, 0, 1)];
+  return [Math.min(x, toX), Math.min(y, toY), Math.max(x, toX), Math.max(y, toY)];
+};
+
+let drag = null;
+element.addEventListener('pointerdown', (press) => {
+  const photo = press.target.closest('.photo');
+  if (photo === null || press.button !== 0) return;
+  press.preventDefault();
+  const { left, top, width, height } = photo.getBoundingClientRect();
+  const before = shown();
+  const at = [(press.clientX - left) / width, (press.clientY - top) / height];
+  const { corner } = press.target.dataset;
+  const whole = before[2] - before[0] > 0.99 && before[3] - before[1] > 0.99;
+  const inside = press.target === frame() && !whole;
+  const change = corner ? (x, y) => resized(before, x, y, corner)
+    : inside ? (x, y) => moved(before, x, y) : (x, y) => drawn(at, x, y);
+  drag = { before, box: before, to: (move) => change((move.clientX - left) / width - at[0], (move.clientY - top) / height - at[1]) };
+  element.setPointerCapture(press.pointerId);
+  frame().focus({ preventScroll: true });
+});
+element.addEventListener('pointermove', (move) => {
+  if (drag === null) return;
+  drag.box = drag.to(move);
+  place(drag.box);
+});
+const release = ({ type }) => {
+  if (drag === null) return;
+  const { before, box } = drag;
+  drag = null;
+  const large = box[2] - box[0] >= SMALLEST && box[3] - box[1] >= SMALLEST;
+  if (type === 'pointerup' && large && box !== before) search(box); else place(before);
+};
+element.addEventListener('pointerup', release);
+element.addEventListener('pointercancel', release);
+watch('value', () => { if (drag !== null && frame() !== null) place(drag.box); });
+
+let pressed = null;
+element.addEventListener('keydown', (press) => {
+  if (press.target !== frame() || !(press.key in KEYS)) return;
+  press.preventDefault();
+  const [x, y] = KEYS[press.key];
+  const box = press.shiftKey ? resized(shown(), x, y, 'se') : moved(shown(), x, y);
+  place(box);
+  clearTimeout(pressed);
+  pressed = setTimeout(() => search(box), KEY_MS);
+});
