@@ -13,10 +13,11 @@ from app.schema import Hit, Query
 
 if TYPE_CHECKING:
     from app.serving import Service
+from ui.address import Address
 from ui.answers import failed
 from ui.cards import picture, title_of
 from ui.components import event_options, html
-from ui.markup import product_url, text
+from ui.markup import text
 from ui.photo import open_photo, photo_input
 
 SHOWN = 12
@@ -91,7 +92,7 @@ def _row(hit: Hit, place: int, other: int | None) -> str:
         moved = "" if other == place else f'<span class="moved">there {other}</span>'
     return (
         f'<li><span class="place">{place}</span>{picture(hit.product)}'
-        f'<a href="{text(product_url(hit.product.id))}">{text(title_of(hit.product))}</a>{moved}'
+        f'<a href="{text(Address(product=hit.product.id))}" target="_blank">{text(title_of(hit.product))}</a>{moved}'
         f'<span class="score">{hit.score:.3f}</span></li>'
     )
 

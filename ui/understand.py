@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 from ui import prediction
 from ui.answers import failed, timings
 from ui.batch import batch_section
-from ui.components import event_options, html
-from ui.heat import figure
-from ui.photo import open_photo, photo_input, preview
-
-HEATMAPS_AT_ONCE = 1
-"""Each is as much work as fifty searches by photo."""
+from ui.components import HEATMAPS, event_options, html
+from ui.photo import open_photo, photo_input
+from ui.seen import core_product, warm_parts
 
 LEAD = (
     '<p class="lead">Give a product\'s photo, its title, or both, and see which category and which '
@@ -55,21 +52,19 @@ class Understanding:
             if photo is None:
                 raise BadInputError("there is no photo to look at; add one")
             with watch.stage("look"):
-                figures = figure(photo, heatmap(self._service.embedder, photo), "The photo by itself")
+                figures = warm_parts(photo, heatmap(self._service.embedder, photo), "The photo by itself")
                 if title.strip():
                     query = Query(text=title)
-                    figures += figure(photo, heatmap(self._service.embedder, photo, query), "For the title")
+                    figures += warm_parts(photo, heatmap(self._service.embedder, photo, query), "For the title")
         except MoonError as error:
             return failed(error)
         hint = '<p class="lead">Coloured parts matter: where they are covered, the photo loses similarity.</p>'
-        return f'<div class="heats" role="status">{figures}</div>{hint}{timings(watch.timings())}'
+        return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings())}'
 
     def _core_product(self, photo: Image, title: str) -> str:
         _, boxes = self._service.embedder.embed_queries([Query(text=title, image=photo)])
-        if boxes[0] is None:
-            return ""
-        hint = '<p class="lead">The frame marks the product that was found in the photo.</p>'
-        return f'<div class="results-head">{preview(photo, boxes[0])}{hint}</div>'
+        found = "The product that was found in the photo"
+        return "" if boxes[0] is None else f'<div class="sights">{core_product(photo, boxes[0], found)}</div>'
 
     def _open(self, path: str | None, watch: Stopwatch) -> Image | None:
         if path is None:
@@ -102,8 +97,5 @@ def understand_tab(service: Service) -> None:
         return understanding.predict(words, path), ""
 
     gr.on([submit.click, title.submit], on_predict, asked, [predicted, heats], **event_options("predict"))
-    look.click(
-        understanding.look, asked, heats, concurrency_limit=HEATMAPS_AT_ONCE, concurrency_id="heatmap",
-        **event_options("look"),
-    )  # fmt: skip
+    look.click(understanding.look, asked, heats, **HEATMAPS, **event_options("look"))
     batch_section(service)

@@ -54,7 +54,7 @@ def test_understand(page: Page):
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#predicted .bars").first).to_be_visible()
     page.get_by_role("button", name="Show where the model looks").click()
-    expect(page.locator(".heat img")).to_be_visible()
+    expect(page.locator("#heats img")).to_be_visible()
     expect(page.locator("#batch .table")).to_be_visible()
     assert violations(page) == []
 

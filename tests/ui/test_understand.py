@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, HOSTILE_TITLES
 from ui import batch, batch_table
-from ui.heat import STRONGEST, figure, overlay
+from ui.seen import STRONGEST, core_product, overlay, warm_parts
 from ui.understand import Understanding
 from ui.uploads import uploads_only
 
@@ -52,13 +52,13 @@ def table(folder: Path, *lines: str, name: str = "shop.csv") -> Path:
 def test_a_photo_gets_bars_and_a_frame_around_its_core_product(understanding: Understanding):
     shown = understanding.predict("Green armchair", str(PHOTO))
     assert "Category, level 1" in shown
-    assert "left:25.00%;top:25.00%" in shown
+    assert 'alt="The product that was found in the photo"' in shown
 
 
 def test_a_title_alone_gets_bars_without_a_frame(understanding: Understanding):
     shown = understanding.predict("Green armchair", None)
     assert "Category, level 1" in shown
-    assert "frame" not in shown
+    assert "<figure" not in shown
 
 
 def test_a_photo_and_its_title_get_two_heatmaps(understanding: Understanding):
@@ -82,7 +82,9 @@ def test_without_warmth_nothing_is_coloured():
 
 
 def test_a_heatmap_says_in_words_where_it_is_warmest():
-    assert 'alt="Looks &lt;b&gt;: warmest in the upper right"' in figure(Image.new("RGB", (9, 9)), CORNER, "Looks <b>")
+    assert 'alt="Looks &lt;b&gt;: warmest in the upper right"' in warm_parts(
+        Image.new("RGB", (9, 9)), CORNER, "Looks <b>"
+    )
 
 
 def test_titles_of_a_table_and_photos_are_predicted_together(shop_service: Service, tmp_path: Path):
@@ -151,6 +153,15 @@ def test_an_upload_is_never_fetched_from_an_address():
         thread.submit(asyncio.run, fetch).result()
 
 
+def test_the_core_product_is_framed_at_the_scale_of_the_preview():
+    shown = core_product(Image.new("RGB", (1920, 960), "white"), (480.0, 240.0, 960.0, 480.0), "Found")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(re.findall(r"base64,([^\"]+)", shown)[0]))).convert("L"))
+    dark_rows, dark_columns = np.nonzero(pixels < 128)
+    assert pixels.shape == (240, 480)
+    assert [dark_columns.min(), dark_rows.min()] == pytest.approx([119, 59], abs=3)
+    assert [dark_columns.max(), dark_rows.max()] == pytest.approx([241, 121], abs=3)
+
+
 @pytest.mark.browser
 def test_the_tab_predicts_and_shows_where_the_model_looks(open_page: Callable[..., Page], shop_url: str):
     page = open_page(shop_url)
@@ -158,7 +169,7 @@ def test_the_tab_predicts_and_shows_where_the_model_looks(open_page: Callable[..
     page.locator("#understand input[type=file]").set_input_files(PHOTO)
     page.get_by_label("Product title").fill("Green armchair")
     page.get_by_role("button", name="Predict", exact=True).click()
-    expect(page.locator("#predicted .frame")).to_be_visible()
+    expect(page.get_by_alt_text("The product that was found")).to_be_visible()
     page.get_by_role("button", name="Show where the model looks").click()
     expect(page.get_by_role("img", name=re.compile("^For the title: "))).to_be_visible()
 

@@ -1,16 +1,18 @@
-"""Heatmaps as pictures: the warm parts of a photo under a transparent layer of colour."""
+"""What the model sees in a photo, drawn on it: the core product in a frame, the warm parts of a heatmap in colour."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from app.moon.heatmap import Heat
+from app.schema import Box
 from ui.markup import text
 from ui.photo import PREVIEW_PIXELS, thumbnail
 
 COOL, WARM = np.array([255, 214, 10]), np.array([208, 0, 60])
 """Yellow to crimson: apart in brightness too, so that they differ without colour."""
+FRAME = "#4338ca"
 STRONGEST = 0.78
 """Opacity of the warmest part."""
 NOTICEABLE = 1e-4
@@ -25,14 +27,34 @@ def overlay(heat: Heat, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(layer.round().astype(np.uint8), "RGBA")
 
 
-def figure(photo: Image.Image, heat: Heat, caption: str) -> str:
-    """The photo under its heat with a caption and an alternative text that says where it is warmest."""
+def warm_parts(photo: Image.Image, heat: Heat, caption: str) -> str:
+    """The photo under its heat, with an alternative text that says where it is warmest."""
+    small = _small(photo)
+    shown = Image.alpha_composite(small.convert("RGBA"), overlay(heat, small.size)).convert("RGB")
+    return _figure(shown, caption, f"{caption}: {_warmest(heat)}")
+
+
+def core_product(photo: Image.Image, box: Box, caption: str) -> str:
+    """The photo with a frame around ``box``, in pixels of the photo."""
+    small = _small(photo)
+    scale = small.width / photo.width
+    left, top, right, bottom = (side * scale for side in box)
+    pen = ImageDraw.Draw(small)
+    for grow, colour in ((0, "white"), (2, FRAME)):
+        pen.rectangle((left - grow, top - grow, right + grow, bottom + grow), outline=colour, width=2)
+    return _figure(small, caption, caption)
+
+
+def _small(photo: Image.Image) -> Image.Image:
     small = photo.copy()
     small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-    shown = Image.alpha_composite(small.convert("RGBA"), overlay(heat, small.size)).convert("RGB")
+    return small
+
+
+def _figure(shown: Image.Image, caption: str, alternative: str) -> str:
     return (
-        f'<figure class="heat"><img src="{thumbnail(shown)}" alt="{text(caption)}: {_warmest(heat)}"'
-        f' width="{small.width}" height="{small.height}"><figcaption>{text(caption)}</figcaption></figure>'
+        f'<figure class="seen"><img src="{thumbnail(shown)}" alt="{text(alternative)}"'
+        f' width="{shown.width}" height="{shown.height}"><figcaption>{text(caption)}</figcaption></figure>'
     )
 
 
