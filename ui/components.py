@@ -8,7 +8,7 @@ import gradio as gr
 
 from ui.theme import script
 
-HEATMAPS = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
+HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
 """Options of events that draw heatmaps, each as much work as fifty searches by photo: one at a time on the page."""
 
 

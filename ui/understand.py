@@ -8,7 +8,7 @@ import gradio as gr
 from PIL.Image import Image
 
 from app.errors import BadInputError, MoonError
-from app.moon.heatmap import heatmap
+from app.moon.heatmap import heatmaps
 from app.schema import Query
 from app.timing import Stopwatch
 
@@ -52,12 +52,11 @@ class Understanding:
             if photo is None:
                 raise BadInputError("there is no photo to look at; add one")
             with watch.stage("look"):
-                figures = warm_parts(photo, heatmap(self._service.embedder, photo), "The photo by itself")
-                if title.strip():
-                    query = Query(text=title)
-                    figures += warm_parts(photo, heatmap(self._service.embedder, photo, query), "For the title")
+                wanted = {"The photo by itself": None, **({"For the title": Query(text=title)} if title.strip() else {})}
+                heats = heatmaps(self._service.embedder, photo, list(wanted.values()))
         except MoonError as error:
             return failed(error)
+        figures = "".join(warm_parts(photo, heat, caption) for heat, caption in zip(heats, wanted, strict=True))
         hint = '<p class="lead">Coloured parts matter: where they are covered, the photo loses similarity.</p>'
         return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings())}'
 

@@ -13,7 +13,7 @@ t is f(x) itself, what the picture's own vector is made of, or the vector of a q
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,30 +31,44 @@ AT_ONCE = 8
 
 Heat = NDArray[np.float32]
 """Lost cosine similarity by cell, at least 0, shape (GRID, GRID), rows from the top."""
+Window = tuple[int, int]
+"""Row and column of its first cell."""
 
 
 def heatmap(embedder: Embedder, picture: Image, query: Query | None = None) -> Heat:
     """What each part of ``picture`` (RGB) adds to its similarity to ``query``; without one, to its own vector.
 
-    (GRID - WINDOW + 1) ** 2 + 1 pictures are embedded. All are cropped at the core product of the whole one, so that
-    what is covered does not move the crop. Raises what ``embed_queries`` of the embedder raises.
+    Embeds (GRID - WINDOW + 1) ** 2 + 2 pictures. Raises what ``embed_queries`` of the embedder raises.
+    """
+    return heatmaps(embedder, picture, [query])[0]
+
+
+def heatmaps(embedder: Embedder, picture: Image, queries: Sequence[Query | None]) -> list[Heat]:
+    """As :func:`heatmap` for several queries at the price of one.
+
+    All pictures are cropped at the core product of the whole one, so that what is covered does not move the crop.
     """
     _, found = embedder.embed_queries([Query(image=picture)])
     box = found[0] or (0.0, 0.0, float(picture.width), float(picture.height))
     whole = embedder.embed_queries([Query(image=picture, box=box)])[0][0]
-    target = whole if query is None else embedder.embed_queries([query])[0][0]
     windows = list(_windows())
     covered = [Query(image=_without(picture, row, column), box=box) for row, column in windows]
-    vectors = [embedder.embed_queries(covered[at : at + AT_ONCE])[0] for at in range(0, len(covered), AT_ONCE)]
-    lost = np.maximum(whole @ target - np.concatenate(vectors) @ target, 0)
+    parts = [embedder.embed_queries(covered[at : at + AT_ONCE])[0] for at in range(0, len(covered), AT_ONCE)]
+    lost = whole - np.concatenate(parts)
+    targets = [whole if query is None else embedder.embed_queries([query])[0][0] for query in queries]
+    return [_spread(windows, np.maximum(lost @ target, 0)) for target in targets]
+
+
+def _spread(windows: Sequence[Window], losses: NDArray[np.float32]) -> Heat:
+    """The mean loss of the windows that cover each cell."""
     heat, times = np.zeros((GRID, GRID), dtype=np.float32), np.zeros((GRID, GRID), dtype=np.float32)
-    for (row, column), loss in zip(windows, lost, strict=True):
+    for (row, column), loss in zip(windows, losses, strict=True):
         heat[row : row + WINDOW, column : column + WINDOW] += loss
         times[row : row + WINDOW, column : column + WINDOW] += 1
     return heat / times
 
 
-def _windows() -> Iterator[tuple[int, int]]:
+def _windows() -> Iterator[Window]:
     places = range(GRID - WINDOW + 1)
     return ((row, column) for row in places for column in places)
 
