@@ -173,6 +173,15 @@ def test_similar_products_fulfil_filters(published):
     assert ids(found) == ["blue-sofa"]
 
 
+def test_variants_are_the_own_group_first_and_then_the_same_kind_in_other_colours(published):
+    variants = published.engine.variants
+    assert {hit.product.id for hit in variants("red-chair")} == {"blue-chair", "green-chair"}
+    assert variants("lamp") == []
+    assert len(variants("red-sofa", limit=1)) == 1
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        variants("nothing")
+
+
 def test_products_are_found_by_id(published):
     assert published.engine.product(ODD_ID).category == ["Lighting"]
     with pytest.raises(NotFoundError, match="'nothing'"):

@@ -21,6 +21,8 @@ OTHER_PHOTO = DEMO / "photos" / "bs0-bed2-c0_p0.webp"
 EXAMPLE = "photo=bs0-bed2-c0_p0"
 SHIFTS = """new PerformanceObserver((list) => list.getEntries().forEach((shift) => {
   window.shifted = (window.shifted ?? 0) + shift.value; })).observe({ type: 'layout-shift', buffered: true })"""
+STILL = 0.0005
+"""Layout shift (Core Web Vitals call 0.1 good) below which nothing moved but the ends of some texts."""
 PASTE = """(bytes) => {
   const data = new DataTransfer();
   data.items.add(new File([new Uint8Array(bytes)], 'photo.webp', { type: 'image/webp' }));
@@ -73,7 +75,7 @@ def test_results_follow_the_typing_in_one_entry_of_the_history_and_nothing_jumps
     page.evaluate(SHIFTS.replace(", buffered: true", ""))
     words(page).press_sequentially(" bed")
     expect(heading(page)).to_have_text("Best 24 matches for white bed")
-    assert page.evaluate("window.shifted") == 0
+    assert page.evaluate("window.shifted ?? 0") < STILL
     assert entries(page) == before + 1
     expect(words(page)).to_be_focused()
     words(page).press("Enter")
@@ -234,6 +236,7 @@ def test_a_photo_is_taken_by_webcam(open_page: OpenPage, shop_url: str):
     page = open_page(shop_url, permissions=["camera"])
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('video')?.readyState === 4")
     page.get_by_label("capture photo").click()
     expect(heading(page)).to_have_text("Best 24 matches for your photo")
 
@@ -264,13 +267,13 @@ def test_photo_and_words_are_weighed_where_both_are_given(open_page: OpenPage, s
     words(page).fill("white lamp")
     expect(slider).to_be_visible()
     expect(heading(page)).to_contain_text("white lamp")
-    even = page.locator(".card-title").all_inner_texts()
     slider.focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     page.wait_for_url("**weight=100**")
-    expect(page.locator(".card-title").first).to_have_text("White wooden table lamp")
-    assert page.locator(".card-title").all_inner_texts() != even
+    by_words = open_page(f"{shop_url}?q=white+lamp").locator(".card-title")
+    expect(by_words).to_have_count(24)
+    expect(page.locator(".card-title")).to_have_text(by_words.all_inner_texts())
 
 
 def test_prices_are_limited_and_sorted(open_page: OpenPage, shop_url: str):
@@ -286,13 +289,13 @@ def test_prices_are_limited_and_sorted(open_page: OpenPage, shop_url: str):
 
 
 def test_a_product_leads_to_its_category_and_shows_two_rows_of_others(open_page: OpenPage, shop_url: str):
-    page = open_page(f"{shop_url}?q=chair")
-    page.locator(".card").first.click()
-    expect(page.locator(".detail h3.section")).to_have_text(["Looks like this", "Same kind, other colour"])
-    level = page.locator(".path a").last
-    name = level.inner_text()
-    level.click()
-    expect(page.locator(".chip")).to_contain_text(name)
+    page = open_page(f"{shop_url}?product=bs0-stove-c1")
+    rows = page.locator(".detail section").filter(has=page.locator(".grid"))
+    expect(rows.locator("h3.section")).to_have_text(["Looks like this", "Same kind, other colour"])
+    expect(rows.last.locator(".card-title")).to_have_text(["Grey metal propane stove"])
+    page.locator(".path a").last.click()
+    expect(page.locator(".chip")).to_contain_text("cooker")
+    expect(page.locator("#results .card")).to_have_count(2)
     expect(page.locator(".detail")).to_be_hidden()
 
 
