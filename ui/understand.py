@@ -52,7 +52,10 @@ class Understanding:
             if photo is None:
                 raise BadInputError("there is no photo to look at; add one")
             with watch.stage("look"):
-                wanted = {"The photo by itself": None, **({"For the title": Query(text=title)} if title.strip() else {})}
+                wanted = {
+                    "The photo by itself": None,
+                    **({"For the title": Query(text=title)} if title.strip() else {}),
+                }
                 heats = heatmaps(self._service.embedder, photo, list(wanted.values()))
         except MoonError as error:
             return failed(error)
