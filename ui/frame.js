@@ -1,6 +1,6 @@
 // The frame on the photo: moved, resized at its corners and drawn anew, by mouse, touch or arrow keys.
 const STEP = 0.02;
-const SMALLEST = 0.04;
+const SMALLEST = 0.1; // the model takes less than 1 % of a photo for no product
 const KEYS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 const KEY_MS = 300;
 

@@ -64,22 +64,27 @@ const warn = (message, action) => {
 };
 find('.again').addEventListener('click', () => { find('.banner').hidden = true; tryAgain(); });
 let lost = false;
+let nextProbe = null;
 const probe = async () => {
+  clearTimeout(nextProbe);
   try {
     await fetch('api/health', { cache: 'no-store' });
     if (lost) location.reload();
   } catch {
     lost = true;
     warn('The shop cannot be reached. It is tried again every two seconds.', () => location.reload());
-    setTimeout(probe, PROBE_MS);
+    nextProbe = setTimeout(probe, PROBE_MS);
   }
 };
 
 // The product page stands in the place of the results; leaving it leads back to the same card.
 let cardBefore = null;
+let firstNew = null;
 let scrollBefore = 0;
 const turn = (product) => {
   const before = page.classList.contains('at-product');
+  document.querySelectorAll('#results .card')[firstNew]?.focus({ preventScroll: true });
+  firstNew = null;
   page.classList.toggle('at-product', product);
   if (product) {
     document.querySelector('#product').scrollIntoView({ block: 'start' });
@@ -96,7 +101,8 @@ const show = () => {
   if (!params().has('product') && searchOf(location.search) === answered && asking === null) turn(false);
   else ask();
 };
-const go = (query, { kind = null, stay = false } = {}) => {
+const go = (wanted, { kind = null, stay = false } = {}) => {
+  const query = withTyped(wanted);
   const target = query === '?' ? location.pathname : query;
   const last = history.state ?? {};
   const isProduct = new URLSearchParams(query).has('product');
@@ -115,6 +121,16 @@ const changed = (fields) => {
     if (value === null || value === '') query.delete(name); else query.set(name, value);
   }
   return `?${query}`;
+};
+let typing = null;
+const withTyped = (query) => {
+  if (typing === null) return query;
+  clearTimeout(typing);
+  typing = null;
+  const next = new URLSearchParams(query);
+  if (next.get('q') !== params().get('q') || words.value.trim() === '') return query;
+  next.set('q', words.value.trim());
+  return `?${next}`;
 };
 const fill = () => {
   const now = params();
@@ -136,22 +152,22 @@ document.addEventListener('click', (click) => {
     cardBefore = target;
     scrollBefore = scrollY;
   }
+  if ('stay' in target.dataset) firstNew = document.querySelectorAll('#results .card').length;
   if ('back' in target.dataset && history.state?.depth) history.go(-history.state.depth);
   else go(target.dataset.go, { stay: 'stay' in target.dataset });
   if (target.dataset.focus) document.getElementById(target.dataset.focus).focus();
 });
 
 // Words: searched while they are typed, at once with Enter.
-let typing = null;
 words.addEventListener('input', () => {
   clearTimeout(typing);
   typing = setTimeout(() => {
+    typing = null;
     if (words.value.trim() !== (params().get('q') ?? '')) go(changed({ q: words.value.trim() }), { kind: 'words' });
   }, LIVE_MS);
 });
 form.addEventListener('submit', (submit) => {
   submit.preventDefault();
-  clearTimeout(typing);
   const query = changed({ q: words.value.trim() });
   answered = null;
   go(query, { stay: history.state?.kind === 'words' });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL.Image import Image
@@ -102,7 +103,7 @@ class Shop:
         except MoonError as error:
             return Answer(photo, "", f'<div class="results">{failed(error)}</div>')
         if image is not None:
-            photo = framed(image, found.box, address)
+            photo = framed(image, query.box or found.box, address)  # the shopper's own, not the model's padded one
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
 
     def product(self, address: Address, matched: str = "") -> str:
@@ -147,7 +148,7 @@ class Shop:
 
     def _picture_of(self, product_id: str) -> str:
         pictures = self._service.engine.product(product_id).images
-        if not pictures or "://" in pictures[0]:
+        if not pictures or not Path(pictures[0]).is_file():
             raise BadInputError(f"{product_id!r} has no picture on this server; add a photo of it")
         return pictures[0]
 
@@ -169,7 +170,7 @@ def _category(path: str) -> Address:
 def _results(found: SearchResult, address: Address, priced: bool) -> str:
     hits = found.hits[: address.shown]
     more = ""
-    title = f'<h2 class="section" role="status">{_heading(address, len(hits))}</h2>'
+    title = f'<div role="status"><h2 class="section">{_heading(address, len(hits))}</h2></div>'
     head = f'<div class="results-head">{title}{_sorting(address) if priced else ""}</div>{filters.chips(address)}'
     body = grid(hits, address) if hits else notice("No results", NOTHING_FULFILS)
     if len(found.hits) > address.shown and address.shown < MAX_SHOWN:

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.ui.sample_shop import DEMO, HOSTILE_TITLES
+from tests.ui.driving import PHOTO, OpenPage
+from tests.ui.sample_shop import HOSTILE_TITLES
 
 pytestmark = pytest.mark.browser
-
-OpenPage = Callable[..., Page]
-PHOTO = DEMO / "photos" / "bs0-couch-c0_p0.webp"
 
 
 def search(page: Page, text: str) -> None:
@@ -48,6 +45,7 @@ def test_more_results_extends_the_grid_until_nothing_is_left(open_page: OpenPage
     search(page, "chair")
     page.get_by_role("button", name="More results").click()
     expect(page.locator(".card")).to_have_count(44)
+    expect(page.locator(".card").nth(24)).to_be_focused()
     expect(page.get_by_role("button", name="More results")).to_have_count(0)
 
 

@@ -105,6 +105,11 @@ def test_the_frame_marks_the_box_in_parts_of_the_photo():
     assert "left:10.00%;top:25.00%;width:50.00%;height:50.00%" in shown
 
 
+def test_a_drawn_frame_is_shown_as_it_was_drawn(shop: Shop):
+    shown = shop.search(Address(like="bs0-stove-c1", box=(0.1, 0.2, 0.5, 0.9)), None).photo
+    assert "left:10.00%;top:20.00%;width:40.00%;height:70.00%" in shown
+
+
 def test_more_is_offered_up_to_the_limit_of_the_page(shop: Shop):
     assert "data-stay" in shop.search(Address("bed"), None).results
     assert "data-stay" not in shop.search(Address("bed", shown=MAX_SHOWN), None).results
