@@ -39,6 +39,7 @@ window.timed = new Promise(done => {
   };
   look();
 });
+null;
 """
 
 
