@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,7 +13,7 @@ from app.schema import Hit, Product
 from app.serving import Service
 from tests.ui.sample_shop import HOSTILE_TITLES, service
 from ui.compare import Comparing, side_by_side
-from ui.status import status
+from ui.status import age, status
 
 BUILD = "20261121T060000-1a2b3c"
 
@@ -43,6 +44,16 @@ def test_the_status_names_model_build_and_counts(shop_service: Service):
     shown = status(shop_service)
     for fact in ("colour-words", BUILD, "44", "MB", "yes"):
         assert fact in shown
+
+
+def test_the_age_is_told_in_the_largest_unit_that_fits():
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    spans = {
+        "2 days": timedelta(days=2, hours=23),
+        "1 hour": timedelta(minutes=61),
+        "less than a minute": timedelta(seconds=59),
+    }
+    assert [age(created, created + span) for span in spans.values()] == list(spans)
 
 
 def test_without_an_index_the_status_says_how_to_build_one(tmp_path):
