@@ -112,8 +112,8 @@ def compare_tab(service: Service) -> None:
                     max_lines=1,
                 )
                 with gr.Row():
-                    left = gr.Dropdown(choices, value=choices[0][1], label="Left", filterable=False)
-                    right = gr.Dropdown(choices, value=choices[1][1], label="Right", filterable=False)
+                    left = gr.Dropdown(choices, value=choices[0][1], label="Left", filterable=False, min_width=240)
+                    right = gr.Dropdown(choices, value=choices[1][1], label="Right", filterable=False, min_width=240)
                 submit = gr.Button("Compare", variant="primary")
             with gr.Column(scale=1, min_width=240):
                 photo = photo_input("Query photo")
