@@ -8,6 +8,9 @@ import gradio as gr
 
 from ui.theme import script
 
+HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
+"""Options of events that draw heatmaps, each as much work as fifty searches by photo: one at a time on the page."""
+
 
 def html(elem_id: str, *scripts: str) -> gr.HTML:
     """An empty block for HTML of ui/markup.py; clicks on it become Gradio events by shop.js and ``scripts``."""

@@ -14,15 +14,21 @@ LIKE_THIS = "This, but … (search with its picture)"
 _SIDES = {"width_cm": "W", "depth_cm": "D", "height_cm": "H"}
 
 
-def detail(product: Product, similar: Sequence[Hit], variants: Sequence[Hit], address: Address) -> str:
-    """The whole product page, before the search of ``address``, with two rows of other products."""
+def detail(
+    product: Product, similar: Sequence[Hit], variants: Sequence[Hit], address: Address, matched: str = ""
+) -> str:
+    """The whole product page, before the search of ``address``, with two rows of other products.
+
+    ``matched`` is HTML that says why the product matched that search.
+    """
     pictures = "".join(picture(product, number, lazy=False) for number in range(max(1, len(product.images))))
     return (
         f'<article class="detail" aria-labelledby="detail-title">{_back(address)}'
         f'<div class="detail-top"><div class="pictures">{pictures}</div><div class="facts">'
         f"{_category(product)}"
         f'<h2 id="detail-title" tabindex="-1">{text(title_of(product))}</h2>'
-        f"{price(product)}{this_but(product, LIKE_THIS)}{_facts(product)}{_link(product)}{_other_titles(product)}"
+        f"{price(product)}{this_but(product, LIKE_THIS)}{matched or _why(product, address)}"
+        f"{_facts(product)}{_link(product)}{_other_titles(product)}"
         f"{_licence(product)}</div></div>"
         f"{_row('Looks like this', similar, address)}{_row('Same kind, other colour', variants, address)}</article>"
     )
@@ -35,6 +41,13 @@ def missing(message: str, address: Address) -> str:
 
 def _back(address: Address) -> str:
     return f'<button type="button" class="back" {go(address.closed())} data-back>← Back to results</button>'
+
+
+def _why(product: Product, address: Address) -> str:
+    """A button that shows where the product's picture answers the search, if there are both on this server."""
+    if not (address.words.strip() or address.has_photo) or not product.images or "://" in product.images[0]:
+        return ""
+    return '<button type="button" class="link" data-why>Why it matched</button>'
 
 
 def _category(product: Product) -> str:

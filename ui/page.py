@@ -9,8 +9,10 @@ from fastapi import FastAPI
 
 if TYPE_CHECKING:
     from app.serving import Service
+from ui.compare import compare_tab
 from ui.search import search_tab
 from ui.shop import Shop
+from ui.status import status_tab
 from ui.theme import CSS, theme
 from ui.understand import understand_tab
 
@@ -25,7 +27,7 @@ def mount(api: FastAPI, service: Service) -> FastAPI:
     """Put the page at the root of the HTTP API's application. Returns the application."""
     return gr.mount_gradio_app(
         api,
-        build(Shop(service), service.settings.max_text_chars),
+        build(service),
         path="/",
         max_file_size=service.settings.max_image_bytes,
         footer_links=[],
@@ -39,17 +41,20 @@ def mount(api: FastAPI, service: Service) -> FastAPI:
     )
 
 
-def build(shop: Shop, max_text_chars: int) -> gr.Blocks:
+def build(service: Service) -> gr.Blocks:
     """The page as Gradio blocks, not yet served."""
+    shop = Shop(service)
     with gr.Blocks(
         title="MOON Search", analytics_enabled=False, delete_cache=(UPLOAD_LIFETIME_S, UPLOAD_LIFETIME_S)
     ) as page:
         masthead = gr.HTML(apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Search"):
-                landing = search_tab(shop, max_text_chars)
+                landing = search_tab(shop, service.settings.max_text_chars)
             with gr.Tab("Understand"):
-                understand_tab(shop, max_text_chars)
+                understand_tab(service)
+            compare_tab(service)
+            status_tab(service)
         page.load(
             lambda: (shop.header(), shop.landing()),
             outputs=[masthead, landing],

@@ -16,6 +16,7 @@ from app.schema import Box
 from app.settings import Settings
 from ui.address import Address
 from ui.markup import go
+from ui.uploads import uploads_only
 
 PREVIEW_PIXELS = 480
 FRAME_HELP = "Frame around the product: arrow keys move it, with Shift they change its size"
@@ -24,8 +25,7 @@ FRAME_HELP = "Frame around the product: arrow keys move it, with Shift they chan
 def photo_input(label: str) -> gr.Image:
     """An image input that hands over the path of the uploaded file, undecoded, so that our limits come first.
 
-    Nothing is ever fetched for it: a path that is a URL is refused. Two methods are replaced on the instance, because
-    Gradio writes a stub file beside every module that subclasses a component.
+    A method is replaced on the instance, because Gradio writes a stub file beside modules that subclass a component.
     """
     image = gr.Image(
         label=label,
@@ -38,16 +38,8 @@ def photo_input(label: str) -> gr.Image:
         alt_text="Your photo",
         elem_classes="photo-input",
     )
-    keep = image.async_move_resource_to_block_cache
-
-    async def keep_upload(url_or_file_path: str | Path | None) -> str | None:
-        if url_or_file_path is not None and "://" in str(url_or_file_path):
-            raise gr.Error("A photo is uploaded, not fetched from an address.", print_exception=False)
-        return await keep(url_or_file_path)
-
     image.preprocess = _path_of  # type: ignore[method-assign]
-    image.async_move_resource_to_block_cache = keep_upload  # type: ignore[method-assign]
-    return image
+    return uploads_only(image)
 
 
 def _path_of(payload: ImageData | None) -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio.components.base import Component
 
 from ui.address import Address
-from ui.components import event_options, html
+from ui.components import HEATMAPS, event_options, html
 from ui.photo import photo_input
 from ui.shop import Shop
 from ui.theme import script
@@ -50,7 +51,7 @@ def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
         panel = html("panel")
         results = html("results")
     landing = html("landing")
-    product = html("product")
+    product = html("product", "why.js")
     last_upload = gr.State(None)
 
     def on_ask(event: gr.EventData, upload: str | None, before: str | None) -> tuple[object, ...]:
@@ -60,8 +61,14 @@ def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
             return gr.skip(), gr.skip(), gr.skip(), shop.product(address), upload
         return *shop.search(address, upload), gr.skip(), upload
 
+    def on_why(event: gr.EventData, upload: str | None, before: str | None) -> str:
+        address = Address.parse(str(event.address))
+        return shop.product(address, shop.matched(address, upload or before))
+
     shown = [framed, panel, results, product, last_upload]
-    asked = ask.ask(on_ask, [photo, last_upload], shown, **{**event_options("search"), "show_progress": "hidden"})
+    photos: list[Component] = [photo, last_upload]
+    explained = product.why(on_why, photos, product, **HEATMAPS, **event_options("why"))
+    asked = ask.ask(on_ask, photos, shown, cancels=explained, **{**event_options("search"), "show_progress": "hidden"})
     asked.success(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: true }))")
     asked.failure(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: false }))")
     photo.input(None, photo, js="(file) => document.dispatchEvent(new CustomEvent('photo', { detail: file }))")

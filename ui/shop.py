@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL.Image import Image
 
 from app.balance import EVEN
-from app.errors import BadInputError, IndexUnavailableError, MoonError
+from app.errors import BadInputError, MoonError
+from app.moon.heatmap import heatmap
 from app.ranking import BY_MATCH
 from app.schema import CATEGORY_SEPARATOR, Filters, Query, SearchResult
 
 if TYPE_CHECKING:
     from app.serving import Service
 from app.timing import Stopwatch
-from ui import detail, examples, filters, prediction
+from ui import detail, examples, filters
 from ui.address import MAX_SHOWN, OWN_PHOTO, PAGE_SIZE, Address
+from ui.answers import failed, timings
 from ui.cards import grid
 from ui.markup import go, notice, text
 from ui.photo import framed, in_pixels, open_photo
+from ui.seen import warm_parts
 
 SIMILAR = 12
 CATEGORIES = 1000
 SORTS = {BY_MATCH: "match", "price": "price, lowest first", "-price": "price, highest first"}
+WHY = "Coloured parts bring the picture nearer to your search"
 NOTHING_FULFILS = "Nothing in this catalog fulfils the filters. Take one away, or clear all of them."
 
 
@@ -66,7 +70,7 @@ class Shop:
                 ]
                 ready = examples.examples_for(index.manifest.catalog)
         except MoonError as error:
-            return _failed(error)
+            return failed(error)
         items = "".join(
             f'<li><button type="button" class="tile" {go(_category(tile.value))}>{text(tile.value)}'
             f'<span class="count">{tile.count:,}</span></button></li>'
@@ -82,8 +86,8 @@ class Shop:
         watch = Stopwatch()
         photo = ""
         try:
-            image = self._photo(address, upload, watch)
-            query = Query(address.words, image, None if image is None else in_pixels(address.box, image))
+            query = self._query(address, upload, watch)
+            image = query.image
             if image is not None:
                 photo = framed(image, query.box, address)
             both = image is not None and bool(address.words.strip())
@@ -97,29 +101,40 @@ class Shop:
             )
             priced = self._has_prices()
         except MoonError as error:
-            return Answer(photo, "", f'<div class="results">{_failed(error)}</div>')
+            return Answer(photo, "", f'<div class="results">{failed(error)}</div>')
         if image is not None:
             photo = framed(image, query.box or found.box, address)  # the shopper's own, not the model's padded one
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
 
-    def product(self, address: Address) -> str:
-        """The page of the product that the address opens, with products that look like it, and its other colours."""
+    def product(self, address: Address, matched: str = "") -> str:
+        """The page of the product that the address opens, with products that look like it, and its other colours.
+
+        ``matched`` is what :meth:`matched` says, once the shopper has asked for it.
+        """
         try:
             product = self._service.engine.product(address.product)
             similar = self._service.engine.similar(product.id, limit=SIMILAR).hits
             variants = self._service.engine.variants(product.id, limit=SIMILAR)
         except MoonError as error:
-            return detail.missing(_failed(error), address)
-        return detail.detail(product, similar, variants, address)
+            return detail.missing(failed(error), address)
+        return detail.detail(product, similar, variants, address, matched)
 
-    def predict(self, title: str, photo: str | None) -> str:
-        """What the model understands of a product from its photo, its title, or both."""
+    def matched(self, address: Address, upload: str | None) -> str:
+        """Where the picture of the opened product answers the search of the address; ``upload`` as for ``search``."""
         watch = Stopwatch()
         try:
-            predicted = self._service.predictor.predict(image=self._open(photo, watch), title=title, watch=watch)
+            query = self._query(address, upload, watch)
+            picture = self._open(self._picture_of(address.product), watch)
+            with watch.stage("look"):
+                heat = heatmap(self._service.embedder, picture, query)
         except MoonError as error:
-            return _failed(error)
-        return f"{prediction.bars(predicted)}{_timings(predicted.timings)}"
+            return failed(error)
+        return f'<div role="status">{warm_parts(picture, heat, WHY)}{timings(watch.timings())}</div>'
+
+    def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Query:
+        """What the address searches for. Raises BadInputError if its photo is not here or cannot be read."""
+        image = self._photo(address, upload, watch)
+        return Query(address.words, image, None if image is None else in_pixels(address.box, image))
 
     def _photo(self, address: Address, upload: str | None, watch: Stopwatch) -> Image | None:
         """The photo of the search. Raises BadInputError if it is not here or cannot be read."""
@@ -141,9 +156,7 @@ class Shop:
         with self._service.live.index() as index:
             return "price" in index.manifest.number_keys
 
-    def _open(self, photo: str | None, watch: Stopwatch) -> Image | None:
-        if photo is None:
-            return None
+    def _open(self, photo: str, watch: Stopwatch) -> Image:
         with watch.stage("decode"):
             return open_photo(photo, self._service.settings)
 
@@ -152,13 +165,6 @@ def _category(path: str) -> Address:
     """The search for all that a category holds, its own name as the words."""
     levels = path.split(CATEGORY_SEPARATOR)
     return Address(levels[-1], filters=Filters(category=levels))
-
-
-def _failed(error: MoonError) -> str:
-    message = str(error)[:1].upper() + str(error)[1:]
-    if isinstance(error, IndexUnavailableError):
-        return notice("There is nothing to search yet", message)
-    return notice("That did not work", message, kind="error")
 
 
 def _results(found: SearchResult, address: Address, priced: bool) -> str:
@@ -172,7 +178,7 @@ def _results(found: SearchResult, address: Address, priced: bool) -> str:
         more = (
             f'<div class="more"><button type="button" class="button" {go(longer)} data-stay>More results</button></div>'
         )
-    return f'<div class="results">{head}{body}{more}{_timings(found.timings)}</div>'
+    return f'<div class="results">{head}{body}{more}{timings(found.timings)}</div>'
 
 
 def _heading(address: Address, count: int) -> str:
@@ -188,12 +194,3 @@ def _sorting(address: Address) -> str:
         for key, label in SORTS.items()
     )
     return f'<label class="sorting">Sort by <select name="sort">{options}</select></label>'
-
-
-def _timings(timings: dict[str, float]) -> str:
-    stages = " · ".join(f"{text(stage)} {_milliseconds(value)}" for stage, value in timings.items())
-    return f'<p class="timings">{stages}</p>' if stages else ""
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-CSS = HERE / "shop.css"
+CSS = [HERE / "shop.css", HERE / "tabs.css"]
 
 
 def theme() -> gr.themes.Base:
@@ -33,7 +33,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="#4338ca",
         button_primary_background_fill_hover="#3730a3",
         button_primary_background_fill_dark="#4f46e5",
-        button_primary_background_fill_hover_dark="#6366f1",
+        button_primary_background_fill_hover_dark="#4338ca",
         button_primary_text_color="#ffffff",
     )
 

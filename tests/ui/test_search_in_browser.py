@@ -221,3 +221,11 @@ def test_hostile_products_are_harmless_as_filters_and_addresses(open_page: OpenP
     page.reload()
     expect(page.locator(".chip")).to_have_count(len(HOSTILE_TITLES))
     assert page.evaluate("window.hacked") is None
+
+
+def test_a_product_shows_why_it_matched(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?q=bed")
+    page.locator(".card:has(img)").first.click()
+    page.get_by_role("button", name="Why it matched").click()
+    expect(page.get_by_role("img", name=re.compile("^Coloured parts bring the picture nearer"))).to_be_visible()
+    expect(page.locator(".detail h2")).to_be_visible()

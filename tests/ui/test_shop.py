@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.schema import Candidate, FacetValue, Filters, Prediction, Product
 from app.serving import Service
-from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, hostile_products, service
+from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, demo_products, hostile_products, service
 from ui import detail, filters, markup, prediction
 from ui.address import MAX_SHOWN, Address
 from ui.examples import examples_for
@@ -145,7 +145,7 @@ def test_an_unknown_product_becomes_a_notice(shop: Shop):
 def test_without_an_index_every_answer_says_how_to_build_one(tmp_path):
     running = service(tmp_path, [])
     shop = Shop(running)
-    for answer in (shop.landing(), shop.search(Address("bed"), None).results, shop.predict("bed", None)):
+    for answer in (shop.landing(), shop.search(Address("bed"), None).results):
         assert "indexer rebuild" in answer
     assert "0 products" not in shop.header()
     running.close()
@@ -170,3 +170,13 @@ def test_prediction_bars_show_the_best_candidates_of_each_level_and_attribute():
 def test_examples_belong_to_the_demo_catalog_only(tmp_path):
     assert len(examples_for(str(DEMO / "catalog.parquet"))) >= 6
     assert examples_for(str(tmp_path / "catalog.parquet")) == []
+
+
+def test_why_a_product_matched_is_offered_for_a_search_and_a_picture(shop: Shop):
+    pictured = demo_products()[0].id
+    address = Address("bed", product=pictured)
+    assert "data-why" in shop.product(address)
+    assert "data-why" not in shop.product(Address(product=pictured))
+    assert "data-why" not in shop.product(address, shop.matched(address, None))
+    assert "Coloured parts bring the picture nearer to your search" in shop.matched(address, None)
+    assert 'role="alert"' in shop.matched(Address("bed", product="no-such-product"), None)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from app.moon.heatmap import GRID, heatmap
+from app.schema import Query
+from app.settings import Settings
+
+
+def picture(colour: str, side: str = "left") -> Image.Image:
+    """A disc on white, in the middle of one half."""
+    image = Image.new("RGB", (256, 256), "white")
+    left = 24 if side == "left" else 152
+    ImageDraw.Draw(image).ellipse((left, 88, left + 80, 168), fill=colour)
+    return image
+
+
+def halves(heat: np.ndarray) -> tuple[float, float]:
+    return float(heat[:, : GRID // 2].sum()), float(heat[:, GRID // 2 :].sum())
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_what_the_vector_is_made_of_lights_up(embedder, side):
+    left, right = halves(heatmap(embedder, picture("navy", side)))
+    assert (left > 3 * right) if side == "left" else (right > 3 * left)
+
+
+def test_a_query_lights_up_what_speaks_for_it_and_not_the_rest(embedder):
+    image = picture("red")
+    image.paste(picture("blue", "right").crop((128, 0, 256, 256)), (128, 0))
+    left, right = halves(heatmap(embedder, image, Query(image=Image.new("RGB", (9, 9), "red"))))
+    assert left > 3 * right
+
+
+def test_a_picture_of_one_colour_has_no_warm_part(embedder):
+    heat = heatmap(embedder, Image.new("RGB", (90, 50), "teal"))
+    assert heat.shape == (GRID, GRID)
+    assert heat.max() < 1e-6
+
+
+def test_all_covered_pictures_are_cropped_where_the_whole_one_was(embedder):
+    asked = []
+
+    class Finder:
+        def embed_queries(self, queries):
+            asked.extend(queries)
+            return embedder.embed_queries(queries)[0], [query.box or (10.0, 10.0, 60.0, 60.0) for query in queries]
+
+    heatmap(Finder(), picture("navy"))
+    assert {query.box for query in asked[1:]} == {(10.0, 10.0, 60.0, 60.0)}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_starter_looks_at_the_coloured_object(starter, side):
+    left, right = halves(heatmap(starter, picture("red", side)))
+    assert (left > 3 * right) if side == "left" else (right > 3 * left)
+
+
+@pytest.fixture(scope="module")
+def starter():
+    from app.moon import load_encoder
+
+    return load_encoder(Settings())

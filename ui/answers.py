@@ -1,0 +1,26 @@
+"""What all tabs answer alike: what went wrong, and where the time went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.errors import IndexUnavailableError, MoonError
+from ui.markup import notice, text
+
+
+def failed(error: MoonError) -> str:
+    """A notice that says what happened and what to do."""
+    message = str(error)[:1].upper() + str(error)[1:]
+    if isinstance(error, IndexUnavailableError):
+        return notice("There is nothing to search yet", message)
+    return notice("That did not work", message, kind="error")
+
+
+def timings(stages: Mapping[str, float]) -> str:
+    """One line of milliseconds per stage, nothing without stages."""
+    line = " · ".join(f"{text(stage)} {_milliseconds(value)}" for stage, value in stages.items())
+    return f'<p class="timings">{line}</p>' if line else ""
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"

@@ -1,0 +1,81 @@
+"""The table that a batch of predictions becomes: on the page, and to download for a spreadsheet."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from itertools import chain
+
+from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction
+from ui.markup import notice, text
+
+SHOWN_ROWS = 50
+"""Rows that the page shows; the download has all."""
+
+Row = dict[str, str]
+"""Cells by column: ``item``, ``title``, ``problem``, and what :func:`predicted_cells` gives."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def predicted_cells(predicted: Prediction) -> Row:
+    """The most probable category of each level and value of each attribute, with their probabilities."""
+    cells: Row = {}
+    for depth, candidates in enumerate(predicted.categories, start=1):
+        cells |= _best(f"category.{depth}", candidates)
+    for key, candidates in predicted.attributes.items():
+        cells |= _best(f"attributes.{key}", candidates)
+    return cells
+
+
+def report(rows: Sequence[Row], remark: str = "") -> str:
+    """How many were predicted, ``remark``, the download and the first rows, as HTML."""
+    columns = list(dict.fromkeys(["item", "title", "problem", *chain.from_iterable(rows)]))
+    bad = sum(bool(row.get("problem")) for row in rows)
+    said = f"{len(rows) - bad:,} predicted, {bad:,} not (the column problem says why). {remark}"
+    if len(rows) > SHOWN_ROWS:
+        said += f" The first {SHOWN_ROWS} rows are shown; the download has all."
+    return f"{notice('Done', said)}{_download(columns, rows)}{_table(columns, rows[:SHOWN_ROWS])}"
+
+
+def defused(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: a quote stands before what would start one.
+
+    >>> defused("=1+1"), defused("Chair")
+    ("'=1+1", 'Chair')
+    """
+    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
+
+
+def _best(column: str, candidates: Sequence[Candidate]) -> Row:
+    if not candidates:
+        return {}
+    name = (
+        candidates[0].label.rsplit(CATEGORY_SEPARATOR, 1)[-1] if column.startswith("category") else candidates[0].label
+    )
+    return {column: name, f"{column} probability": f"{candidates[0].probability:.3f}"}
+
+
+def _download(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """The file stands in the link itself, so that none lies on the server."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(map(defused, columns))
+    writer.writerows([defused(row.get(column, "")) for column in columns] for row in rows)
+    data = base64.b64encode(file.getvalue().encode("utf-8-sig")).decode()
+    return f'<a class="button" download="predictions.csv" href="data:text/csv;base64,{data}">Download as CSV</a>'
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    body = "".join(f"<tr>{_cells(columns, row)}</tr>" for row in rows)
+    return (
+        '<div class="table" tabindex="0" role="region" aria-label="Predictions"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cells(columns: Sequence[str], row: Row) -> str:
+    return "".join(f"<td>{text(row.get(column, ''))}</td>" for column in columns)

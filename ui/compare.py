@@ -1,0 +1,134 @@
+"""The tab "Compare": one query answered in two ways side by side, to judge a new build before it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from app.comparison import Comparison, Way
+from app.errors import MoonError
+from app.schema import Hit, Query
+
+if TYPE_CHECKING:
+    from app.serving import Service
+from ui.address import Address
+from ui.answers import failed
+from ui.cards import picture, title_of
+from ui.components import event_options, html
+from ui.markup import text
+from ui.photo import open_photo, photo_input
+
+SHOWN = 12
+"""Products of each side."""
+COMPARISONS_AT_ONCE = 1
+"""Each may open a kept build, which takes the memory of one."""
+LEAD = "Compare ways of searching, or the published build with a kept one of the same model."
+
+Choice = tuple[str, str]
+"""Label and value of a side: the value is a way, a space, and a build or nothing for the published one."""
+
+Side = tuple[str, Sequence[Hit]]
+"""What a side goes by, and its hits, best first."""
+
+
+class Comparing:
+    """Answers of the tab. No method raises a MoonError: each becomes a notice that says what to do."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._comparison = Comparison(service.embedder, service.live, service.store, service.settings)
+
+    def choices(self) -> list[Choice]:
+        """The published build in every way, then each other kept build of the model."""
+        ways = [(f"Published build, {way.value}", f"{way.name} ") for way in Way]
+        try:
+            published = self._service.store.published()
+            kept = [build.build for build in self._comparison.builds() if build.build != published]
+        except MoonError:
+            return ways
+        return ways + [(f"Build {build}, {Way.FUSED.value}", f"{Way.FUSED.name} {build}") for build in kept]
+
+    def compare(self, words: str, path: str | None, left: str, right: str) -> str:
+        """Both sides' best products beside each other, with what differs; ``path`` is an uploaded photo."""
+        try:
+            photo = None if path is None else open_photo(path, self._service.settings)
+            query = Query(text=words, image=photo)
+            hits = [self._search(query, side) for side in (left, right)]
+        except MoonError as error:
+            return failed(error)
+        labels = {value: label for label, value in self.choices()}
+        return side_by_side((labels[left], hits[0]), (labels[right], hits[1]))
+
+    def _search(self, query: Query, side: str) -> list[Hit]:
+        way, _, build = side.partition(" ")
+        return self._comparison.search(query, Way[way], build or None, SHOWN)
+
+
+def side_by_side(left: Side, right: Side) -> str:
+    """Two ranked lists; each product says its place on the other side, if it has one there."""
+    common = len(_places(left).keys() & _places(right).keys())
+    most = max(len(left[1]), len(right[1]))
+    said = f'<p class="lead" role="status">{common} of the best {most} are on both sides.</p>'
+    return f'{said}<div class="compared">{_ranked(left, _places(right))}{_ranked(right, _places(left))}</div>'
+
+
+def _places(side: Side) -> dict[str, int]:
+    """Ranks by product id, from 1."""
+    return {hit.product.id: place for place, hit in enumerate(side[1], start=1)}
+
+
+def _ranked(side: Side, others: dict[str, int]) -> str:
+    label, hits = side
+    rows = "".join(_row(hit, place, others.get(hit.product.id)) for place, hit in enumerate(hits, start=1))
+    return f'<section><h2 class="section">{text(label)}</h2><ol>{rows or "<li>Nothing found</li>"}</ol></section>'
+
+
+def _row(hit: Hit, place: int, other: int | None) -> str:
+    if other is None:
+        moved = '<span class="moved only">only here</span>'
+    else:
+        moved = "" if other == place else f'<span class="moved">there {other}</span>'
+    return (
+        f'<li><span class="place">{place}</span>{picture(hit.product)}'
+        f'<a href="{text(Address(product=hit.product.id))}" target="_blank">{text(title_of(hit.product))}</a>{moved}'
+        f'<span class="score">{hit.score:.3f}</span></li>'
+    )
+
+
+def compare_tab(service: Service) -> None:
+    """Lay out the tab and connect its events. Its choices are those of the moment when it is opened."""
+    comparing = Comparing(service)
+    choices = comparing.choices()
+    with gr.Tab("Compare") as tab:
+        gr.HTML(f'<p class="lead">{LEAD}</p>', apply_default_css=False)
+        with gr.Row(elem_id="compare"):
+            with gr.Column(scale=3, min_width=280):
+                words = gr.Textbox(
+                    label="Query",
+                    placeholder="e.g. green desk lamp",
+                    max_length=service.settings.max_text_chars,
+                    max_lines=1,
+                )
+                with gr.Row():
+                    left = gr.Dropdown(choices, value=choices[0][1], label="Left", filterable=False, min_width=240)
+                    right = gr.Dropdown(choices, value=choices[1][1], label="Right", filterable=False, min_width=240)
+                submit = gr.Button("Compare", variant="primary")
+            with gr.Column(scale=1, min_width=240):
+                photo = photo_input("Query photo")
+        compared = html("compared")
+
+    def on_select() -> tuple[Any, Any]:
+        now = comparing.choices()
+        return gr.update(choices=now), gr.update(choices=now)
+
+    tab.select(on_select, None, [left, right], **event_options("compare_choices"))
+    gr.on(
+        [submit.click, words.submit],
+        comparing.compare,
+        [words, photo, left, right],
+        compared,
+        concurrency_limit=COMPARISONS_AT_ONCE,
+        **event_options("compare"),
+    )

@@ -1,0 +1,91 @@
+"""The tab "Status": which build and model answer, how many products they have, and what is kept for a rollback."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.errors import MoonError
+from app.store.base import Manifest
+
+if TYPE_CHECKING:
+    from app.serving import Service
+from ui.answers import failed
+from ui.components import event_options, html
+from ui.markup import notice, text
+
+UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
+
+
+def status(service: Service) -> str:
+    """Facts of the service and a table of its builds, as HTML; a MoonError becomes a notice."""
+    try:
+        published, builds = service.store.published(), service.store.builds()
+        sizes = {build.build: service.store.disk_bytes(build.build) for build in builds}
+    except MoonError as error:
+        return failed(error)
+    health = service.health()
+    state = notice("Ready", "Queries are answered.") if health.ready else notice("Not ready", "; ".join(health.reasons))
+    facts = {
+        "Model": health.model,
+        "Dimensions": f"{service.embedder.dimensions:,}",
+        "Build": health.build or "none",
+        "Products": f"{health.products:,}",
+        "Age": age(health.created) if health.created else "",
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items() if fact)
+    return f'{state}<dl class="rows">{rows}</dl>{_builds(builds, published, sizes)}'
+
+
+def age(created: datetime, now: datetime | None = None) -> str:
+    """How long ago that was, in the largest unit that fits.
+
+    >>> age(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, 5, tzinfo=UTC))
+    '2 days'
+    """
+    seconds = ((now or datetime.now(UTC)) - created).total_seconds()
+    for name, length in UNITS:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "less than a minute"
+
+
+def _builds(builds: list[Manifest], published: str | None, sizes: dict[str, int | None]) -> str:
+    if not builds:
+        return ""
+    names = ("Build", "Age", "Products", "Rejected", "Warnings", "Dimensions", "Model", "On disk", "Published")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = "".join(_build(build, build.build == published, sizes[build.build]) for build in builds)
+    return (
+        '<h2 class="section">Kept builds</h2><div class="table" tabindex="0" role="region" aria-label="Kept builds">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _build(build: Manifest, published: bool, size: int | None) -> str:
+    cells = [
+        build.build,
+        age(build.created),
+        f"{build.products:,}",
+        f"{build.rejected:,}",
+        f"{build.warnings:,}",
+        f"{build.dimensions:,}",
+        build.model,
+        "" if size is None else f"{size / 1e6:,.1f} MB",
+        "yes" if published else "",
+    ]
+    return f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in cells)}</tr>"
+
+
+def status_tab(service: Service) -> None:
+    """Lay out the tab; it shows the state of the moment when it is opened."""
+    with gr.Tab("Status") as tab:
+        shown = html("status")
+
+    def on_select() -> str:
+        return status(service)
+
+    tab.select(on_select, None, shown, **event_options("status"))
