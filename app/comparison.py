@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.encoder import Embedder
 from app.errors import BadInputError, NotFoundError
-from app.fusion import DEPTH, search_fused
+from app.fusion import DEPTH, fused_matches
 from app.schema import Filters, Hit, Query
 from app.search import clean_text, photo_box
 from app.settings import Settings
@@ -58,7 +58,7 @@ class Comparison:
             if way is Way.WORDS:
                 return _by_words(index, vector, text, limit)
             if way is Way.FUSED and text:
-                return search_fused(index, vector, text, EVERYTHING, limit)
+                return fused_matches(index, vector, text, EVERYTHING)(limit, 0)
             return index.search(vector, EVERYTHING, limit)
 
     @contextmanager

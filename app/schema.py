@@ -120,8 +120,8 @@ class Candidate(BaseModel):
 class Sure(BaseModel):
     """Whether the best candidate is sure, per category level (root first) and attribute key."""
 
-    categories: list[bool]
-    attributes: dict[str, bool]
+    categories: list[bool] = Field(default_factory=list)
+    attributes: dict[str, bool] = Field(default_factory=dict)
 
 
 class Prediction(BaseModel):

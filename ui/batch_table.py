@@ -6,9 +6,9 @@ import base64
 import csv
 import io
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 
-from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction
+from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction, Sure
 from ui.markup import notice, text
 
 SHOWN_ROWS = 50
@@ -21,12 +21,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def predicted_cells(predicted: Prediction) -> Row:
-    """The most probable category of each level and value of each attribute, with their probabilities."""
+    """The most probable category of each level and value of each attribute, how probable, and whether that is sure."""
     cells: Row = {}
-    for depth, candidates in enumerate(predicted.categories, start=1):
-        cells |= _best(f"category.{depth}", candidates)
+    sure = predicted.sure or Sure()
+    known = chain(sure.categories, repeat(None))
+    for depth, (candidates, is_sure) in enumerate(zip(predicted.categories, known, strict=False), start=1):
+        cells |= _best(f"category.{depth}", candidates, is_sure)
     for key, candidates in predicted.attributes.items():
-        cells |= _best(f"attributes.{key}", candidates)
+        cells |= _best(f"attributes.{key}", candidates, sure.attributes.get(key))
     return cells
 
 
@@ -49,13 +51,14 @@ def defused(cell: str) -> str:
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
 
 
-def _best(column: str, candidates: Sequence[Candidate]) -> Row:
+def _best(column: str, candidates: Sequence[Candidate], sure: bool | None) -> Row:
     if not candidates:
         return {}
     name = (
         candidates[0].label.rsplit(CATEGORY_SEPARATOR, 1)[-1] if column.startswith("category") else candidates[0].label
     )
-    return {column: name, f"{column} probability": f"{candidates[0].probability:.3f}"}
+    cells = {column: name, f"{column} probability": f"{candidates[0].probability:.3f}"}
+    return cells if sure is None else {**cells, f"{column} sure": "yes" if sure else "no"}
 
 
 def _download(columns: Sequence[str], rows: Sequence[Row]) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
+from app.ranking import BY_MATCH
 from app.schema import Hit, Product
 from ui.address import Address
-from ui.markup import go, href, picture_url, text
+from ui.markup import go, href, notice, picture_url, text
+
+LEVELS = {"best": "Best matches", "related": "Related", "none": "Further away"}
+NOTHING_LIKE_IT = "The catalog seems to hold nothing like your search. These products come nearest."
 
 
 def grid(hits: Sequence[Hit], address: Address | None = None) -> str:
@@ -16,6 +21,19 @@ def grid(hits: Sequence[Hit], address: Address | None = None) -> str:
     """
     here = address or Address()
     return f'<ul class="grid">{"".join(_card(hit, here) for hit in hits)}</ul>'
+
+
+def graded(hits: Sequence[Hit], matched: bool | None, address: Address) -> str:
+    """The grid of a search, apart for each match level where the model can tell and the best match comes first.
+
+    ``matched`` is :attr:`app.schema.SearchResult.matched`; if it is false, that is said before all else.
+    """
+    if matched is False:
+        return notice("Nothing like it", NOTHING_LIKE_IT) + grid(hits, address)
+    if matched is None or address.sort != BY_MATCH:
+        return grid(hits, address)
+    parts = [(level, list(part)) for level, part in groupby(hits, key=lambda hit: hit.match or "none")]
+    return "".join(f'<h3 class="level">{LEVELS[level]}</h3>{grid(part, address)}' for level, part in parts)
 
 
 def title_of(product: Product) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 
-from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction
+from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction, Sure
 from ui.markup import label_of, text
 
 SHOWN = 5
@@ -12,20 +13,25 @@ SHOWN = 5
 
 
 def bars(prediction: Prediction) -> str:
-    """One block of bars per category level, root first, then one per attribute."""
+    """One block of bars per category level, root first, then one per attribute; "not sure" where the model is not."""
+    sure = prediction.sure or Sure()
+    known = chain(sure.categories, repeat(None))
     levels = "".join(
-        _block(f"Category, level {depth}", candidates, short=True)
-        for depth, candidates in enumerate(prediction.categories, start=1)
+        _block(f"Category, level {depth}", candidates, is_sure, short=True)
+        for depth, (candidates, is_sure) in enumerate(zip(prediction.categories, known, strict=False), start=1)
     )
-    attributes = "".join(_block(label_of(key), candidates) for key, candidates in prediction.attributes.items())
+    attributes = "".join(
+        _block(label_of(key), candidates, sure.attributes.get(key)) for key, candidates in prediction.attributes.items()
+    )
     return f'<div class="prediction">{levels}{attributes}</div>'
 
 
-def _block(title: str, candidates: Sequence[Candidate], short: bool = False) -> str:
+def _block(title: str, candidates: Sequence[Candidate], sure: bool | None, short: bool = False) -> str:
     if not candidates:
         return ""
     rows = "".join(_bar(candidate, short) for candidate in candidates[:SHOWN])
-    return f'<section class="bars"><h3>{text(title)}</h3><ol>{rows}</ol></section>'
+    unsure = ' <span class="unsure">not sure</span>' if sure is False else ""
+    return f'<section class="bars"><h3>{text(title)}{unsure}</h3><ol>{rows}</ol></section>'
 
 
 def _bar(candidate: Candidate, short: bool) -> str:

@@ -20,7 +20,7 @@ from app.timing import Stopwatch
 from ui import detail, examples, filters
 from ui.address import MAX_SHOWN, OWN_PHOTO, PAGE_SIZE, Address
 from ui.answers import failed, timings
-from ui.cards import grid
+from ui.cards import graded
 from ui.markup import go, notice, text
 from ui.photo import framed, in_pixels, open_photo
 from ui.seen import warm_parts
@@ -170,9 +170,10 @@ def _category(path: str) -> Address:
 def _results(found: SearchResult, address: Address, priced: bool) -> str:
     hits = found.hits[: address.shown]
     more = ""
-    title = f'<div role="status"><h2 class="section">{_heading(address, len(hits))}</h2></div>'
+    count = 0 if found.matched is False else len(hits)
+    title = f'<div role="status"><h2 class="section">{_heading(address, count)}</h2></div>'
     head = f'<div class="results-head">{title}{_sorting(address) if priced else ""}</div>{filters.chips(address)}'
-    body = grid(hits, address) if hits else notice("No results", NOTHING_FULFILS)
+    body = graded(hits, found.matched, address) if hits else notice("No results", NOTHING_FULFILS)
     if len(found.hits) > address.shown and address.shown < MAX_SHOWN:
         longer = replace(address, shown=min(address.shown + PAGE_SIZE, MAX_SHOWN))
         more = (

@@ -1,13 +1,15 @@
-"""The tab "Status": which build and model answer, how many products they have, and what is kept for a rollback."""
+"""The tab "Status": which build and model answer and how fast, and what is kept for a rollback."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from app.errors import MoonError
+from app.metrics import Percentiles
 from app.store.base import Manifest
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60))
 
 
 def status(service: Service) -> str:
-    """Facts of the service and a table of its builds, as HTML; a MoonError becomes a notice."""
+    """Facts of the service, tables of its latencies and builds, as HTML; a MoonError becomes a notice."""
     try:
         published, builds = service.store.published(), service.store.builds()
         sizes = {build.build: service.store.disk_bytes(build.build) for build in builds}
@@ -36,7 +38,8 @@ def status(service: Service) -> str:
         "Age": age(health.created) if health.created else "",
     }
     rows = "".join(f"<dt>{name}</dt><dd>{text(fact)}</dd>" for name, fact in facts.items() if fact)
-    return f'{state}<dl class="rows">{rows}</dl>{_builds(builds, published, sizes)}'
+    latencies = _latencies(service.metrics.percentiles())
+    return f'{state}<dl class="rows">{rows}</dl>{latencies}{_builds(builds, published, sizes)}'
 
 
 def age(created: datetime, now: datetime | None = None) -> str:
@@ -57,16 +60,12 @@ def _builds(builds: list[Manifest], published: str | None, sizes: dict[str, int 
     if not builds:
         return ""
     names = ("Build", "Age", "Products", "Rejected", "Warnings", "Dimensions", "Model", "On disk", "Published")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = "".join(_build(build, build.build == published, sizes[build.build]) for build in builds)
-    return (
-        '<h2 class="section">Kept builds</h2><div class="table" tabindex="0" role="region" aria-label="Kept builds">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    rows = [_build(build, build.build == published, sizes[build.build]) for build in builds]
+    return _table("Kept builds", names, rows)
 
 
-def _build(build: Manifest, published: bool, size: int | None) -> str:
-    cells = [
+def _build(build: Manifest, published: bool, size: int | None) -> list[str]:
+    return [
         build.build,
         age(build.created),
         f"{build.products:,}",
@@ -77,7 +76,26 @@ def _build(build: Manifest, published: bool, size: int | None) -> str:
         "" if size is None else f"{size / 1e6:,.1f} MB",
         "yes" if published else "",
     ]
-    return f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _latencies(percentiles: dict[str, Percentiles]) -> str:
+    if not percentiles:
+        return ""
+    names = ("Stage", "Answers", "Half within", "95 % within", "99 % within")
+    rows = [
+        [stage, f"{of.answers:,}", *(f"{value:.1f} ms" for value in (of.p50, of.p95, of.p99))]
+        for stage, of in percentiles.items()
+    ]
+    return _table("Time to answer, last five minutes", names, rows)
+
+
+def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<h2 class="section">{title}</h2><div class="table" tabindex="0" role="region" aria-label="{title}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def status_tab(service: Service) -> None:

@@ -46,6 +46,13 @@ def test_the_status_names_model_build_and_counts(shop_service: Service):
         assert fact in shown
 
 
+def test_the_status_tells_how_long_answers_take(shop_service: Service):
+    shop_service.metrics.observe({"embed": 12.0, "total": 34.5})
+    shown = status(shop_service)
+    assert "<td>total</td>" in shown
+    assert "95 % within" in shown
+
+
 def test_the_age_is_told_in_the_largest_unit_that_fits():
     created = datetime(2026, 1, 1, tzinfo=UTC)
     spans = {

@@ -10,11 +10,13 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from app.schema import Candidate, FacetValue, Filters, Prediction, Product
+from app.schema import Candidate, FacetValue, Filters, Hit, Match, Prediction, Product, Sure
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, demo_products, hostile_products, service
 from ui import detail, filters, markup, prediction
 from ui.address import MAX_SHOWN, Address
+from ui.batch_table import predicted_cells
+from ui.cards import graded
 from ui.examples import examples_for
 from ui.photo import framed, photo_input
 from ui.shop import Shop
@@ -180,3 +182,44 @@ def test_why_a_product_matched_is_offered_for_a_search_and_a_picture(shop: Shop)
     assert "data-why" not in shop.product(address, shop.matched(address, None))
     assert "Coloured parts bring the picture nearer to your search" in shop.matched(address, None)
     assert 'role="alert"' in shop.matched(Address("bed", product="no-such-product"), None)
+
+
+def hits(*levels: Match | None) -> list[Hit]:
+    return [Hit(product=Product(id=str(n)), score=0.5, match=level) for n, level in enumerate(levels)]
+
+
+def test_results_stand_apart_by_match_level():
+    shown = graded(hits("best", "best", "related", "none"), True, Address("sofa"))
+    parts = re.findall(r"<h3.*?>(.*?)</h3>(.*?)(?=<h3|$)", shown)
+    assert [(title, cards.count('class="card"')) for title, cards in parts] == [
+        ("Best matches", 2),
+        ("Related", 1),
+        ("Further away", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "matched", "address"),
+    [(None, None, Address("sofa")), ("best", True, Address("sofa", sort="price"))],
+    ids=["a model that cannot tell", "another order"],
+)
+def test_results_stand_together_where_levels_would_say_nothing(level: Match | None, matched: bool | None, address):
+    assert "<h3" not in graded(hits(level), matched, address)
+
+
+def test_a_search_for_what_the_catalog_has_not_is_said_so_before_the_nearest_products():
+    shown = graded(hits("none"), False, Address("flight to Paris"))
+    assert shown.index("nothing like your search") < shown.index('class="card"')
+
+
+def test_a_prediction_that_is_not_sure_says_so():
+    candidates = [Candidate(label="x", probability=0.6)]
+    predicted = Prediction(
+        categories=[candidates, candidates],
+        attributes={"color": candidates, "room": candidates},
+        sure=Sure(categories=[True, False], attributes={"color": False, "room": True}),
+    )
+    blocks = re.findall(r"<section.*?</section>", prediction.bars(predicted))
+    assert ["not sure" in block for block in blocks] == [False, True, True, False]
+    cells = predicted_cells(predicted)
+    assert [cells[f"{name} sure"] for name in ("category.1", "category.2", "attributes.color")] == ["yes", "no", "no"]
