@@ -11,6 +11,7 @@ from ui.address import Address
 from ui.markup import go, href, notice, picture_url, text
 
 LEVELS = {"best": "Best matches", "related": "Related", "none": "Further away"}
+WITHOUT_BEST = "Closest matches"
 NOTHING_LIKE_IT = "The catalog seems to hold nothing like your search. These products come nearest."
 
 
@@ -33,7 +34,8 @@ def graded(hits: Sequence[Hit], matched: bool | None, address: Address) -> str:
     if matched is None or address.sort != BY_MATCH:
         return grid(hits, address)
     parts = [(level, list(part)) for level, part in groupby(hits, key=lambda hit: hit.match or "none")]
-    return "".join(f'<h3 class="level">{LEVELS[level]}</h3>{grid(part, address)}' for level, part in parts)
+    titles = LEVELS if parts[0][0] == "best" else {**LEVELS, "related": WITHOUT_BEST}
+    return "".join(f'<h3 class="level">{titles[level]}</h3>{grid(part, address)}' for level, part in parts)
 
 
 def title_of(product: Product) -> str:

@@ -198,6 +198,11 @@ def test_results_stand_apart_by_match_level():
     ]
 
 
+def test_without_a_best_match_what_is_related_comes_closest():
+    shown = graded(hits("related", "none"), True, Address("sofa"))
+    assert re.findall(r"<h3.*?>(.*?)</h3>", shown) == ["Closest matches", "Further away"]
+
+
 @pytest.mark.parametrize(
     ("level", "matched", "address"),
     [(None, None, Address("sofa")), ("best", True, Address("sofa", sort="price"))],
