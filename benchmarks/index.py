@@ -8,7 +8,7 @@ the memory beyond what Python and the vectors themselves took before, and what l
 second: latencies in milliseconds of the first ten neighbours and searches per second, for one client and for eight
 threads at once, without a filter, with one that a tenth of the products pass and with one that a hundredth pass;
 recall is that of these ten against exact search. Each cell asks up to 500 queries that are not in the index, one by
-one, for at most ten seconds.
+one, for at most ten seconds. Standard error says which engine is at work.
 
 All graphs have 16 edges a node (32 on the lowest level) and look at 100 candidates when built and searched. Edge
 compares vectors below 10 MB one by one. It returns whole products; of the others only ids are asked. ``local`` is
@@ -28,6 +28,7 @@ import importlib.util
 import multiprocessing
 import os
 import platform
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,7 @@ def measure(engine: str, folder: Path) -> tuple[str, str]:
     resident, anonymous = memory()
     with Peak() as peak:
         made = ENGINES[engine](vectors, folder / engine)
+    print(f"{engine}: loaded, asking", file=sys.stderr, flush=True)
     graph = "" if made.graph is None else f"{made.graph:.1f} s"
     rate = len(vectors) / (made.load + (made.graph or 0.0))
     table = (
@@ -135,6 +137,7 @@ def measure(engine: str, folder: Path) -> tuple[str, str]:
         recall = np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(alone.found, truth, strict=True)])
         cells = (f"{many.percentiles()} | {many.per_second()}" for many in (alone, together))
         lines.append(f"| {engine} | {name} | {recall:.3f} | {' | '.join(cells)} |")
+    print(f"{engine}: done", file=sys.stderr, flush=True)
     return table, "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ from trainer.training.warmup import align_pictures
 
 STAGE = next(stage for stage in PRESETS["starter"].stages if stage.name == "looks")
 COLUMNS = ("photo", "crop", "photo and crop")
+Look = Callable[[Tensor], Tensor]
+"""Statistics (pictures, channels) to unit vectors (pictures, dimensions)."""
 
 
 @dataclass(frozen=True)
@@ -95,29 +97,28 @@ def main() -> None:
         gallery = Gallery(source.of_pictures(), starter.statistics)
         start = deepcopy(module.model.moon_skip.pictures)
         align_pictures(start, gallery.statistics)
-        found.setdefault(None, []).append(recalls(start, starter.statistics, home))
+        found.setdefault(None, []).append(recalls(start.eval().seen, starter.statistics, home))
         for variant in VARIANTS:
             torch.manual_seed(seed)
             path = deepcopy(start)
             with tempfile.TemporaryDirectory() as folder:
                 photos = Photos(source.of_pictures(), starter.statistics, BrokenPictures(Path(folder) / "broken.jsonl"))
                 variant.fit(path, photos, gallery, Stage("looks", given.steps, STAGE.batch, STAGE.lr))
-            found.setdefault(variant, []).append(recalls(path, starter.statistics, home))
+            found.setdefault(variant, []).append(recalls(path.eval().seen, starter.statistics, home))
     for row, runs in found.items():
-        print(f"| {row.about if row else 'principal components'} | {' | '.join(map(_cell, zip(*runs, strict=True)))} |")
+        print(f"| {row.about if row else 'principal components'} | {' | '.join(map(cell, zip(*runs, strict=True)))} |")
 
 
 @torch.no_grad()
-def recalls(path: PicturePath, statistics: Statistics, home: HomeSet) -> list[float]:
+def recalls(look: Look, statistics: Statistics, home: HomeSet) -> list[float]:
     """R@1 of the design by ``COLUMNS``, of development photos."""
-    path.eval()
     products = [product for product in home.products if product.split != "test"]
     photos = [photo for photo in home.photos if photo.split == "dev"]
-    gallery = torch.stack([_of_product(path, statistics, home, product) for product in products])
+    gallery = torch.stack([_of_product(look, statistics, home, product) for product in products])
     designs = np.array([product.product.group_id for product in products])
     wanted = np.array([photo.group_id for photo in photos])
-    whole = torch.cat([_seen(path, statistics, home, photo, "whole") for photo in photos])
-    crop = torch.cat([_seen(path, statistics, home, photo, "core") for photo in photos])
+    whole = torch.cat([look(statistics([view_of(home, photo, "whole")])) for photo in photos])
+    crop = torch.cat([look(statistics([view_of(home, photo, "core")])) for photo in photos])
     shares = []
     for queries in (whole, crop, normalize(whole + crop, dim=1)):
         best = (queries @ gallery.T).argmax(dim=1).numpy()
@@ -125,16 +126,21 @@ def recalls(path: PicturePath, statistics: Statistics, home: HomeSet) -> list[fl
     return shares
 
 
-def _of_product(path: PicturePath, statistics: Statistics, home: HomeSet, product: HomeProduct) -> Tensor:
-    views = [View(str((home.root / picture).absolute())) for picture in product.product.images]
-    return normalize(path.seen(statistics(views)).mean(dim=0), dim=0)
+def _of_product(look: Look, statistics: Statistics, home: HomeSet, product: HomeProduct) -> Tensor:
+    views = [packshot(home, picture) for picture in product.product.images]
+    return normalize(look(statistics(views)).mean(dim=0), dim=0)
 
 
-def _seen(path: PicturePath, statistics: Statistics, home: HomeSet, photo: Photo, cut: Any) -> Tensor:
-    return path.seen(statistics([View(str((home.root / photo.path).absolute()), photo.box, cut)]))
+def packshot(home: HomeSet, picture: str) -> View:
+    return View(str((home.root / picture).absolute()))
 
 
-def _cell(values: Sequence[float]) -> str:
+def view_of(home: HomeSet, photo: Photo, cut: Any) -> View:
+    return View(str((home.root / photo.path).absolute()), photo.box, cut)
+
+
+def cell(values: Sequence[float]) -> str:
+    """Their mean, and with several their least and largest."""
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"

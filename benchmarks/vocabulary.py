@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from dims import KINDS, OTHER
 from fusion import text_queries
-from transformers import PreTrainedTokenizerFast
 
 from app.moon import load_encoder
 from app.moon.load import save_moon
+from app.moon.transformer import MoonTransformer
 from app.schema import Query
 from app.settings import ROOT, read_settings
 from trainer.checkpoints.starter import untaught, vocabulary
@@ -43,36 +44,32 @@ def main() -> None:
     parser.add_argument("--pieces", nargs="+", type=int, default=(5000, 10_000, 19_000, 38_000))
     parser.add_argument("--steps", type=int, default=STEPS, help="of the lessons")
     given = parser.parse_args()
-    home = HomeSet(ROOT / "demo")
-    products = [product for product in home.products if product.split != "test"]
-    asked = [
-        (column, text, wanted)
-        for kind, text, wanted in sorted(set(text_queries(home, products, "dev")), key=lambda query: query[:2])
-        if (column := KINDS.get(kind, OTHER if kind.endswith(" name") else None))
-    ]
+    products, asked = texts_of(HomeSet(ROOT / "demo"))
     pairs = pl.read_parquet(given.words / PAIRS)
+    kinds = np.array([column for column, *_ in asked])
     print(f"| pieces | tokens per query | {' | '.join(COLUMNS)} | MB |\n| --- |{' ---: |' * (len(COLUMNS) + 2)}")
     for pieces in given.pieces:
         tokenizer = vocabulary(train_tokenizer(pairs, pieces))
-        scores = taught(tokenizer, given.weights, given.words, given.steps, products, asked)
+        module = untaught(given.weights, tokenizer)
+        teach_words(module, given.words, steps=given.steps)
+        scores = found(module, products, asked)
         tokens = np.mean([len(tokenizer(text, add_special_tokens=False)["input_ids"]) for _, text, _ in asked])
-        kinds = np.array([column for column, *_ in asked])
         cells = [f"{scores[kinds == column].mean():.3f}" for column in COLUMNS]
         size = len(tokenizer) * 576 * 2 / 1e6
         print(f"| {len(tokenizer):,} | {tokens:.2f} | {' | '.join(cells)} | {size:.1f} |", flush=True)
 
 
-def taught(
-    tokenizer: PreTrainedTokenizerFast,
-    weights: Path,
-    words: Path,
-    steps: int,
-    products: list[HomeProduct],
-    asked: Asked,
-) -> np.ndarray:
-    """nDCG@10 of every query for a starter with these pieces, of products without pictures."""
-    module = untaught(weights, tokenizer)
-    teach_words(module, words, steps=steps)
+def texts_of(home: HomeSet) -> tuple[list[HomeProduct], Asked]:
+    """All SKUs but those of the test split, and the text queries of development designs: column, text, right rows."""
+    products = [product for product in home.products if product.split != "test"]
+    queries = sorted(set(text_queries(home, products, "dev")), key=lambda query: query[:2])
+    columns = [KINDS.get(kind, OTHER if kind.endswith(" name") else None) for kind, *_ in queries]
+    asked = [(column, *query[1:]) for column, query in zip(columns, queries, strict=True) if column]
+    return products, asked
+
+
+def found(module: MoonTransformer, products: Sequence[HomeProduct], asked: Asked) -> np.ndarray:
+    """nDCG@10 of every query among the texts of the products."""
     with tempfile.TemporaryDirectory() as folder:
         save_moon(module, Path(folder))
         encoder = load_encoder(read_settings(model=folder))

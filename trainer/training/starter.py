@@ -145,7 +145,7 @@ class Starter:
         if source.modalities:
             fit_looks(path, Photos(source, self.statistics, shop.broken), gallery, stage)
         with without_decoder(self._module, self.encoding):
-            labels = labels_of([source.corpus.item(row) for row in gallery.owners], self._embed)
+            labels = labels_of([source.corpus.item(row) for row in gallery.owners], self.embed_texts)
         fit_meaning(path, gallery.statistics, labels, source.seed)
         save_safely(path.state_dict(), file)
 
@@ -154,8 +154,8 @@ class Starter:
         return self._module.model.moon_skip.pictures if gate_is_closed(self._module) else None
 
     @torch.no_grad()
-    def _embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of marked texts in the LLM's dimensions."""
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors of marked texts (texts, width), in the LLM's dimensions."""
         model, beyond = moon_model(self._module).eval(), self._module.moon.picture_dims
         parts = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
         features = (self.encoding.features(part, [[] for _ in part]) for part in parts)
