@@ -9,6 +9,9 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+STOP_SECONDS = 10.0
+"""Streams of an open page may keep a server from ending; its thread is a daemon."""
+
 
 @contextmanager
 def served(application: FastAPI) -> Iterator[str]:
@@ -29,4 +32,4 @@ def served(application: FastAPI) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(STOP_SECONDS)
