@@ -18,6 +18,7 @@ from app import guard
 from app.api import create_api
 from app.serving import Service
 from app.settings import Settings
+from tests.loops import finished
 
 API = "/api/v1"
 SEARCH = f"{API}/search?text=chair"
@@ -192,7 +193,7 @@ def test_the_query_of_a_client_that_is_gone_is_not_embedded(guarded, gated):
         await ask(api, scope(f"{API}/search?text=forsaken"), leaves())
         assert (await first).status_code == 200
 
-    asyncio.run(both())
+    finished(both())
     assert gated.asked == [["chair"]]
     assert rejected(api, "gone") == 1
 
@@ -204,6 +205,6 @@ def test_a_request_that_does_not_arrive_is_given_up(guarded, monkeypatch):
         yield {"type": "http.request", "body": b"{", "more_body": True}
         await asyncio.Event().wait()
 
-    sent = asyncio.run(ask(guarded(), scope(f"{API}/search", "POST"), drips()))
+    sent = finished(ask(guarded(), scope(f"{API}/search", "POST"), drips()))
     assert sent[0]["status"] == 408
     assert b"did not arrive" in sent[1]["body"]

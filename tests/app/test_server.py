@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 from app import server
 from app.settings import ROOT, Settings
 from app.store import open_store
+from tests.loops import finished
 
 API = "/api/v1"
 
@@ -182,4 +183,4 @@ def test_a_connection_whose_next_head_takes_too_long_is_closed(monkeypatch, sent
         listening.close()
         return received
 
-    assert asyncio.run(answers()).count(b"200 OK") == sent.count(b"\r\n\r\n")
+    assert finished(answers()).count(b"200 OK") == sent.count(b"\r\n\r\n")
