@@ -21,6 +21,7 @@ from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResu
 from app.settings import Settings
 from app.store.base import Index
 from app.store.live import LiveIndex
+from app.store.points import point_id
 from app.timing import Stopwatch
 
 MAX_LIMIT = 200
@@ -148,7 +149,7 @@ class SearchEngine:
             if not product.category:
                 return []
             same_kind = Filters(category=product.category)
-            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_ids=[product_id])
+            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_points=[point_id(product_id)])
         own = [hit for hit in near if group_of(hit.product) == group_of(product)]
         others = [hit for hit in near if hit not in own and _other_colour(hit.product, product)]
         return [*own, *one_per_group(others, seen=[group_of(product)])][:limit]
@@ -242,7 +243,8 @@ def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float,
 
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:
-    return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_ids=without)
+    points = [point_id(product_id) for product_id in without]
+    return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_points=points)
 
 
 def _other_colour(one: Product, other: Product) -> bool:
