@@ -40,7 +40,7 @@ class SearchEngine:
     """Answers queries from the published build. Thread-safe.
 
     Every method raises IndexUnavailableError while no build is published, or one of another model. ``observe`` is told
-    the timings of every search, in milliseconds.
+    the timings of every search and recommendation, in milliseconds.
     """
 
     def __init__(
@@ -135,7 +135,9 @@ class SearchEngine:
             near = best(_near(index, vector, filters or Filters(), without=given))
             hits = list(islice(one_per_group(near, seen=groups), limit))
             build = index.manifest.build
-        return SearchResult(hits=hits, timings=watch.timings(), build=build)
+        found = SearchResult(hits=hits, timings=watch.timings(), build=build)
+        self._observe(found.timings)
+        return found
 
     def variants(self, product_id: str, limit: int = 12) -> list[Hit]:
         """The same kind in other colours: the nearest of its own group first, then of its category in other colours.
@@ -149,7 +151,8 @@ class SearchEngine:
             if not product.category:
                 return []
             same_kind = Filters(category=product.category)
-            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_points=[point_id(product_id)])
+            vector = index.vectors([product_id])[0]
+            near = _near(index, vector, same_kind, without=[product_id])(VARIANTS, 0)
         own = [hit for hit in near if group_of(hit.product) == group_of(product)]
         others = [hit for hit in near if hit not in own and _other_colour(hit.product, product)]
         return [*own, *one_per_group(others, seen=[group_of(product)])][:limit]

@@ -27,8 +27,7 @@ def combine(answers: Sequence[Sequence[Any]], words: Sequence[int], products: in
     scores = {hit.id: hit.score for hits in matching for hit in hits}
     found = {hit.id: hit for hit in (*near, *similar)}
     return [
-        Candidate(str(point), hit.score, min(1.0, scores.get(point, 0.0) / highest))
-        for point, hit in found.items()
+        Candidate(str(point), hit.score, min(1.0, scores.get(point, 0.0) / highest)) for point, hit in found.items()
     ]
 
 

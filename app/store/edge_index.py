@@ -99,7 +99,7 @@ class EdgeIndex:
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         points = [point_id(i) for i in ids]
-        records = self._shard.retrieve(points, with_payload=False, with_vector=[""])
+        records = self._shard.retrieve([*points], with_payload=False, with_vector=[""])
         rows = in_order(ids, points, {str(record.id): record.vector for record in records})
         return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
 
@@ -107,7 +107,7 @@ class EdgeIndex:
         self._shard.close()
 
     def _at(self, points: Sequence[str]) -> dict[str, Product]:
-        records = self._shard.retrieve(list(points), with_payload=True, with_vector=False)
+        records = self._shard.retrieve([*points], with_payload=True, with_vector=False)
         return {str(record.id): product_of(record.payload or {}) for record in records}
 
     def _filter(self, filters: Filters, exclude_points: Sequence[str] = ()) -> Filter:
