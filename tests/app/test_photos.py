@@ -80,7 +80,7 @@ def test_of_many_large_photos_at_once_no_more_are_decoded_than_there_is_room_for
 
 
 def test_a_photo_that_would_wait_too_long_is_refused_and_others_are_answered(opened, gated):
-    client = TestClient(create_api(opened(gated, max_pixels_in_work=PIXELS, max_wait_ms=50)))
+    client = TestClient(create_api(opened(gated, max_pixels_in_work=PIXELS, max_wait_ms=500)))
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(client.post, "/api/v1/search", files={"image": LARGE})
         assert gated.entered.wait(10)
@@ -93,7 +93,7 @@ def test_a_photo_that_would_wait_too_long_is_refused_and_others_are_answered(ope
 
 
 def test_a_photo_that_cannot_be_used_keeps_no_room(opened):
-    shop = MoonSearch(service=opened(max_pixels_in_work=PIXELS, max_wait_ms=1))
+    shop = MoonSearch(service=opened(max_pixels_in_work=PIXELS))
     for _ in range(2):
         with pytest.raises(BadInputError, match="damaged"):
             shop.search(photo=LARGE[: len(LARGE) // 2])
@@ -103,7 +103,7 @@ def test_a_photo_that_cannot_be_used_keeps_no_room(opened):
 
 
 def test_a_photo_larger_than_the_room_is_alone_in_work(opened):
-    service = opened(max_pixels_in_work=PIXELS // 2, max_wait_ms=1)
+    service = opened(max_pixels_in_work=PIXELS // 2, max_wait_ms=500)
     with service.photos.room(PIXELS), pytest.raises(OverloadedError), service.photos.room(1):
         pass
     assert MoonSearch(service=service).search(photo=LARGE).hits
@@ -126,7 +126,7 @@ def test_a_large_photo_is_not_overtaken(opened):
 
 
 def test_several_products_take_room_one_batch_after_the_other(opened, decoded):
-    service = opened(max_pixels_in_work=PIXELS, max_image_pixels=PIXELS, max_wait_ms=1)
+    service = opened(max_pixels_in_work=PIXELS, max_image_pixels=PIXELS)
     damaged = Unread(photo=LARGE[: len(LARGE) // 2])
     outcomes = MoonSearch(service=service).predict_many([Unread(photo=LARGE), damaged, Unread("chair"), Unread()])
     assert [isinstance(outcome, BadInputError) for outcome in outcomes] == [False, True, False, True]
