@@ -78,6 +78,6 @@ class Comparison:
 
 def _by_words(index: Index, vector: NDArray[np.float32], text: str, limit: int) -> list[Hit]:
     found = [candidate for candidate in index.candidates(vector, text, EVERYTHING, DEPTH) if candidate.share > 0]
-    best = sorted(found, key=lambda candidate: (-candidate.share, candidate.product_id))[:limit]
-    products = index.get([candidate.product_id for candidate in best])
+    best = sorted(found, key=lambda candidate: (-candidate.share, -candidate.similarity, candidate.point))[:limit]
+    products = index.at([candidate.point for candidate in best])
     return [Hit(product=product, score=candidate.share) for product, candidate in zip(products, best, strict=True)]

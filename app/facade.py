@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from PIL.Image import Image
 
 from app.balance import EVEN
 from app.errors import BadInputError
-from app.images import decode_image, read_bytes
+from app.images import read_bytes
 from app.predict import Unpredicted
 from app.ranking import BY_MATCH
 from app.schema import Box, Filters, Prediction, Product, Query, SearchResult
@@ -72,10 +73,11 @@ class MoonSearch:
         box, filter, weight or sort key that cannot be used.
         """
         watch = Stopwatch()
-        query = Query(text, self._decode(photo, watch), box)
-        return self._service.engine.search(
-            query, filters, limit, offset, facets, watch, text_weight=text_weight, sort=sort, group=group
-        )
+        with self._decoded(photo, watch) as image:
+            query = Query(text, image, box)
+            return self._service.engine.search(
+                query, filters, limit, offset, facets, watch, text_weight=text_weight, sort=sort, group=group
+            )
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Products like an indexed one, without the variants of its own group. Raises NotFoundError."""
@@ -96,7 +98,8 @@ class MoonSearch:
     ) -> Prediction:
         """Category and attributes of a product from its title, photo or both. Raises BadInputError."""
         watch = Stopwatch()
-        return self._service.predictor.predict(self._decode(photo, watch), title, box, limit, watch)
+        with self._decoded(photo, watch) as image:
+            return self._service.predictor.predict(image, title, box, limit, watch)
 
     def predict_many(
         self, products: Sequence[Unread | BadInputError], *, limit: int = 10
@@ -109,46 +112,64 @@ class MoonSearch:
         if not 1 <= len(products) <= MAX_BATCH:
             raise BadInputError(f"{len(products)} products are given; give from 1 to {MAX_BATCH} at once")
         outcomes: list[Prediction | BadInputError] = []
-        for batch in self._read(products):
-            outcomes += self._service.predictor.predict_many(batch, limit)
+        for pixels, batch in self._batches(products):
+            with self._service.photos.room(pixels):
+                outcomes += self._service.predictor.predict_many([self._unpredicted(one) for one in batch], limit)
         return outcomes
 
-    def _read(self, products: Sequence[Unread | BadInputError]) -> Iterator[list[Unpredicted | BadInputError]]:
-        """The products with their photos, in batches that fit into memory."""
-        batch: list[Unpredicted | BadInputError] = []
-        pixels = 0
+    def _batches(
+        self, products: Sequence[Unread | BadInputError]
+    ) -> Iterator[tuple[int, list[Unread | BadInputError]]]:
+        """The products in batches that fit into memory, each with the pixels of its photos."""
+        batch: list[Unread | BadInputError] = []
+        together = 0
         for product in products:
-            try:
-                read = self._unpredicted(product)
-            except BadInputError as error:
-                batch.append(error)
-                continue
-            size = read.image.width * read.image.height if read.image else 0
-            if batch and pixels + size > self._service.settings.max_image_pixels:
-                yield batch
-                batch, pixels = [], 0
-            batch.append(read)
-            pixels += size
-        yield batch
+            pixels = self._pixels(product)
+            if batch and together + pixels > self._service.settings.max_image_pixels:
+                yield together, batch
+                batch, together = [], 0
+            batch.append(product)
+            together += pixels
+        yield together, batch
 
-    def _unpredicted(self, product: Unread | BadInputError) -> Unpredicted:
+    def _pixels(self, product: Unread | BadInputError) -> int:
+        """Of its photo; none where that cannot be used, which decoding it will say."""
+        if isinstance(product, BadInputError) or product.photo is None:
+            return 0
+        try:
+            return self._service.photos.pixels(*self._read(product.photo))
+        except BadInputError:
+            return 0
+
+    def _unpredicted(self, product: Unread | BadInputError) -> Unpredicted | BadInputError:
         if isinstance(product, BadInputError):
-            raise product
-        return Unpredicted(product.title, self._decode(product.photo, Stopwatch()), product.box)
+            return product
+        try:
+            image = None if product.photo is None else self._service.photos.decode(*self._read(product.photo))
+        except BadInputError as error:
+            return error
+        return Unpredicted(product.title, image, product.box)
 
     def close(self) -> None:
         """Release the model's worker and the index."""
         self._service.close()
 
-    def _decode(self, photo: Photo | None, watch: Stopwatch) -> Image | None:
+    @contextmanager
+    def _decoded(self, photo: Photo | None, watch: Stopwatch) -> Iterator[Image | None]:
+        """The photo, as long as the block needs it."""
         if photo is None:
-            return None
-        settings = self._service.settings
-        with watch.stage("decode"):
-            if isinstance(photo, bytes):
-                data, name = photo, "the photo"
-            else:
-                data, name = read_bytes(str(Path(photo)), max_bytes=settings.max_image_bytes), str(photo)
-            return decode_image(
-                data, name=name, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
-            )
+            yield None
+            return
+        photos = self._service.photos
+        with ExitStack() as held:
+            with watch.stage("decode"):
+                data, name = self._read(photo)
+                held.enter_context(photos.room(photos.pixels(data, name)))
+                image = photos.decode(data, name)
+            yield image
+
+    def _read(self, photo: Photo) -> tuple[bytes, str]:
+        """A photo's bytes, and what errors call it."""
+        if isinstance(photo, bytes):
+            return photo, "the photo"
+        return read_bytes(str(Path(photo)), max_bytes=self._service.settings.max_image_bytes), str(photo)

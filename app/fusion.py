@@ -28,10 +28,10 @@ def fused(similarity: float, share: float) -> float:
 
 
 def best_first(candidates: list[Candidate], words: float = 1.0) -> list[tuple[str, float]]:
-    """Product ids with their fused scores; equal scores go by similarity, then by id. ``words`` weighs the shares."""
-    scored = [(fused(c.similarity, words * c.share), c.similarity, c.product_id) for c in candidates]
+    """Points with their fused scores; equal scores go by similarity, then by point. ``words`` weighs the shares."""
+    scored = [(fused(c.similarity, words * c.share), c.similarity, c.point) for c in candidates]
     ordered = sorted(scored, key=lambda item: (-item[0], -item[1], item[2]))
-    return [(product_id, score) for score, _, product_id in ordered]
+    return [(point, score) for score, _, point in ordered]
 
 
 def fused_matches(
@@ -43,15 +43,15 @@ def fused_matches(
     then the other products by similarity.
     """
     ranked = best_first(index.candidates(vector, text, filters, DEPTH), words)
-    skipped = [product_id for product_id, _ in ranked]
+    skipped = [point for point, _ in ranked]
 
     def matches(limit: int, offset: int) -> list[Hit]:
         page = ranked[offset : offset + limit]
-        products = index.get([product_id for product_id, _ in page])
+        products = index.at([point for point, _ in page])
         hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]
         missing = limit - len(hits)
         if missing and len(ranked) >= DEPTH:
-            hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_ids=skipped)
+            hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_points=skipped)
         return hits
 
     return matches

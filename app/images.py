@@ -8,6 +8,8 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +59,20 @@ def decode_image(data: bytes, *, name: str, max_bytes: int, max_pixels: int) -> 
 
     Raises BadInputError for anything that is not a complete picture of an accepted format within the limits.
     """
+    with _opened(data, name, max_bytes, max_pixels) as image:
+        image.load()
+        return _to_rgb(_upright(image, name))
+
+
+def pixels_of(data: bytes, *, name: str, max_bytes: int, max_pixels: int) -> int:
+    """The pixels of a picture, from its header. Raises BadInputError as :func:`decode_image` does before decoding."""
+    with _opened(data, name, max_bytes, max_pixels) as image:
+        return image.width * image.height
+
+
+@contextmanager
+def _opened(data: bytes, name: str, max_bytes: int, max_pixels: int) -> Iterator[Image.Image]:
+    """A picture within the limits, of which only the header is read; errors of the block are the picture's."""
     if len(data) > max_bytes:
         raise BadInputError(
             f"{name}: the file is larger than the limit of {max_bytes / 1e6:g} MB; provide a smaller version of it."
@@ -66,8 +82,7 @@ def decode_image(data: bytes, *, name: str, max_bytes: int, max_pixels: int) -> 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_dimensions(image.size, name, max_pixels)
-            image.load()
-            return _to_rgb(_upright(image, name))
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInputError(_too_many_pixels(name, max_pixels)) from error
     except Image.UnidentifiedImageError as error:

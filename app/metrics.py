@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -49,15 +50,27 @@ class Metrics:
         self.products = gauge("moon_products", "Products of the build that is searched")
         self.build_age = gauge("moon_build_age_seconds", "Time since that build was started")
         self._lock = threading.Lock()
+        self._thread = threading.local()
         self._durations: dict[str, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
 
     def observe(self, timings: Mapping[str, float]) -> None:
         """Count the milliseconds of each stage of one answer, as a :class:`~app.timing.Stopwatch` gives them."""
+        if getattr(self._thread, "paused", False):
+            return
         now = time.monotonic()
         for stage, milliseconds in timings.items():
             self.stage_seconds.labels(stage).observe(milliseconds / 1000)
             with self._lock:
                 self._durations[stage].append((now, milliseconds))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The timings of answers that this thread makes inside the block are not counted: nobody waits for them."""
+        self._thread.paused = True
+        try:
+            yield
+        finally:
+            self._thread.paused = False
 
     def percentiles(self, seconds: float = 300.0) -> dict[str, Percentiles]:
         """By stage, ``total`` among them, of the answers of the last ``seconds``; stages without any are left out."""

@@ -21,6 +21,7 @@ from app.schema import Box, FacetValue, Filters, Hit, Product, Query, SearchResu
 from app.settings import Settings
 from app.store.base import Index
 from app.store.live import LiveIndex
+from app.store.points import point_id
 from app.timing import Stopwatch
 
 MAX_LIMIT = 200
@@ -39,7 +40,7 @@ class SearchEngine:
     """Answers queries from the published build. Thread-safe.
 
     Every method raises IndexUnavailableError while no build is published, or one of another model. ``observe`` is told
-    the timings of every search, in milliseconds.
+    the timings of every search and recommendation, in milliseconds.
     """
 
     def __init__(
@@ -134,7 +135,9 @@ class SearchEngine:
             near = best(_near(index, vector, filters or Filters(), without=given))
             hits = list(islice(one_per_group(near, seen=groups), limit))
             build = index.manifest.build
-        return SearchResult(hits=hits, timings=watch.timings(), build=build)
+        found = SearchResult(hits=hits, timings=watch.timings(), build=build)
+        self._observe(found.timings)
+        return found
 
     def variants(self, product_id: str, limit: int = 12) -> list[Hit]:
         """The same kind in other colours: the nearest of its own group first, then of its category in other colours.
@@ -148,7 +151,8 @@ class SearchEngine:
             if not product.category:
                 return []
             same_kind = Filters(category=product.category)
-            near = index.search(index.vectors([product_id])[0], same_kind, VARIANTS, exclude_ids=[product_id])
+            vector = index.vectors([product_id])[0]
+            near = _near(index, vector, same_kind, without=[product_id])(VARIANTS, 0)
         own = [hit for hit in near if group_of(hit.product) == group_of(product)]
         others = [hit for hit in near if hit not in own and _other_colour(hit.product, product)]
         return [*own, *one_per_group(others, seen=[group_of(product)])][:limit]
@@ -242,7 +246,8 @@ def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float,
 
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:
-    return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_ids=without)
+    points = [point_id(product_id) for product_id in without]
+    return lambda limit, offset: index.search(vector, filters, limit, offset, exclude_points=points)
 
 
 def _other_colour(one: Product, other: Product) -> bool:

@@ -15,6 +15,7 @@ from app.encoder import Embedder
 from app.errors import MoonError
 from app.matryoshka import with_dim
 from app.metrics import Metrics
+from app.photos import Photos
 from app.predict import Predictor
 from app.schema import Query
 from app.search import SearchEngine
@@ -41,6 +42,7 @@ class Service:
         self.embedder = BatchedEmbedder(
             embedder, settings.batch_size, settings.batch_wait_ms, settings.max_wait_ms, metrics=self.metrics
         )
+        self.photos = Photos(settings, self.metrics)
         self.live = LiveIndex(store, embedder.fingerprint)
         self.engine = SearchEngine(self.embedder, self.live, settings, calibration, self.metrics.observe)
         self.predictor = Predictor(self.embedder, self.live, settings, calibration, self.metrics.observe)
@@ -87,9 +89,10 @@ class Service:
             with self.live.index() as index:
                 build = index.manifest.build
             if build != self._warm_build:
-                for query in queries:
-                    self.engine.search(query)
-                self.predictor.predict(image=photo, title="chair")
+                with self.metrics.paused():
+                    for query in queries:
+                        self.engine.search(query)
+                    self.predictor.predict(image=photo, title="chair")
                 self._warm_build = build
             reason = ""
         except MoonError as error:

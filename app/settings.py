@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(default=2000, ge=1, description="Longer query texts are refused")
     max_image_bytes: int = Field(default=20_000_000, ge=1, description="Larger picture files are refused undecoded")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Larger pictures are refused undecoded")
+    max_pixels_in_work: int = Field(
+        default=200_000_000,
+        ge=1,
+        description="Pixels of all photos in work at the same time; a further photo waits, or is refused",
+    )
     picture_cache_bytes: int = Field(
         default=20_000_000_000,
         ge=0,

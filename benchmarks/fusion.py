@@ -21,6 +21,7 @@ from app.images import read_image
 from app.moon import load_encoder
 from app.schema import Filters, Query
 from app.settings import ROOT, Settings
+from app.store.points import point_id
 from trainer.data.home import HomeProduct, HomeSet
 from trainer.data.home_corpus import colour_of
 from trainer.evaluation.fused import FusedSearch
@@ -107,12 +108,12 @@ WAYS: dict[str, Callable[[Scores, Scores], Scores]] = {
 
 def _both(products: list[HomeProduct], vectors: Scores, texts: list[str], asked: Scores) -> tuple[Scores, Scores]:
     """Similarity and share of words of every product for every query, shape (queries, products)."""
-    rows = {item.product.id: row for row, item in enumerate(products)}
+    rows = {point_id(item.product.id): row for row, item in enumerate(products)}
     found = np.zeros((2, len(texts), len(products)))
     with FusedSearch([item.product for item in products], vectors) as search:
         for query, (text, vector) in enumerate(zip(texts, asked, strict=True)):
             for candidate in search.index.candidates(vector, text, Filters(), len(products)):
-                found[:, query, rows[candidate.product_id]] = candidate.similarity, candidate.share
+                found[:, query, rows[candidate.point]] = candidate.similarity, candidate.share
     return found[0], found[1]
 
 

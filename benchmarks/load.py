@@ -1,6 +1,6 @@
 """A server under load: requests per second and percentiles of the time to an answer, by number of clients.
 
-    python benchmarks/load.py [--clients 1 8 32 128] [--requests 2000] [--data .moon]
+    python benchmarks/load.py [--clients 1 8 32 128] [--requests 400] [--data .moon]
 
 Starts `app serve` on the published index of `--data`, without the page, in a process of its own: once as it is set,
 once with `MOON_BATCH_SIZE=1`. This process asks for texts, photos and both in turn. Every client sends its next
@@ -56,7 +56,7 @@ class Load(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128])
-    parser.add_argument("--requests", type=int, default=2000, help="of each mode and number of clients")
+    parser.add_argument("--requests", type=int, default=400, help="of each mode and number of clients")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument(
         "--data", type=Path, default=ROOT / ".moon", help="MOON_DATA with a published index of the demo"

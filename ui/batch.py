@@ -111,7 +111,7 @@ def _predicted(service: Service, item: Item) -> Row:
     if item.problem:
         return {**known, "problem": item.problem}
     try:
-        photo = None if item.photo is None else open_photo(item.photo, service.settings)
+        photo = None if item.photo is None else open_photo(item.photo, service)
         predicted = service.predictor.predict(image=photo, title=item.title, limit=1)
     except MoonError as error:
         return {**known, "problem": str(error)}

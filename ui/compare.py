@@ -53,7 +53,7 @@ class Comparing:
     def compare(self, words: str, path: str | None, left: str, right: str) -> str:
         """Both sides' best products beside each other, with what differs; ``path`` is an uploaded photo."""
         try:
-            photo = None if path is None else open_photo(path, self._service.settings)
+            photo = None if path is None else open_photo(path, self._service)
             query = Query(text=words, image=photo)
             hits = [self._search(query, side) for side in (left, right)]
         except MoonError as error:

@@ -11,9 +11,9 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from app.errors import BadInputError
-from app.images import decode_image, read_bytes
+from app.images import read_bytes
 from app.schema import Box
-from app.settings import Settings
+from app.serving import Service
 from ui.address import Address
 from ui.markup import go
 from ui.uploads import uploads_only
@@ -46,14 +46,16 @@ def _path_of(payload: ImageData | None) -> str | None:
     return payload.path if payload is not None else None
 
 
-def open_photo(path: str, settings: Settings) -> Image.Image:
-    """The uploaded photo as upright RGB. Raises BadInputError if it is no complete picture within the limits."""
+def open_photo(path: str, service: Service) -> Image.Image:
+    """The uploaded photo as upright RGB, decoded once the photos in work leave room for it.
+
+    Raises BadInputError if it is no complete picture within the limits, OverloadedError if there is no room in time.
+    """
     if not Path(path).is_file():
         raise BadInputError("Your photo is no longer on the server: upload it again")
-    data = read_bytes(path, max_bytes=settings.max_image_bytes)
-    return decode_image(
-        data, name="Your photo", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels
-    )
+    data, name = read_bytes(path, max_bytes=service.settings.max_image_bytes), "Your photo"
+    with service.photos.room(service.photos.pixels(data, name)):
+        return service.photos.decode(data, name)
 
 
 def framed(photo: Image.Image, found: Box | None, address: Address) -> str:

@@ -158,7 +158,7 @@ class Shop:
 
     def _open(self, photo: str, watch: Stopwatch) -> Image:
         with watch.stage("decode"):
-            return open_photo(photo, self._service.settings)
+            return open_photo(photo, self._service)
 
 
 def _category(path: str) -> Address:

@@ -72,7 +72,7 @@ class Understanding:
         if path is None:
             return None
         with watch.stage("decode"):
-            return open_photo(path, self._service.settings)
+            return open_photo(path, self._service)
 
 
 def understand_tab(service: Service) -> None:

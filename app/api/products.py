@@ -45,10 +45,13 @@ def product_routes(shop: MoonSearch) -> APIRouter:
     return routes
 
 
-def all_addressed(found: SearchResult) -> SearchResult:
-    """The result with its products :func:`addressed`."""
+def addressed_json(found: SearchResult) -> Response:
+    """The result with its products :func:`addressed`, written by the thread that found them.
+
+    FastAPI would check it once more on another thread, and write it in the event loop while all other requests wait.
+    """
     hits = [hit.model_copy(update={"product": addressed(hit.product)}) for hit in found.hits]
-    return found.model_copy(update={"hits": hits})
+    return Response(found.model_copy(update={"hits": hits}).model_dump_json(), media_type="application/json")
 
 
 def addressed(product: Product) -> Product:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Depends, Query, Response
 
 from app.api.errors import problems
 from app.api.examples import FOUND, NEAR, RECOMMEND, SEARCH, answers
-from app.api.products import all_addressed
+from app.api.products import addressed_json
 from app.bodies import RecommendBody, SearchBody, described, reads
 from app.facade import MoonSearch
 from app.ranking import BY_MATCH
@@ -26,8 +26,13 @@ def search_routes(shop: MoonSearch) -> APIRouter:
     """The routes that answer with a SearchResult."""
     routes = APIRouter(tags=["search"], responses=problems(400, 503))
 
-    @routes.post("/search", openapi_extra=described(SearchBody, SEARCH), responses=answers(FOUND) | problems(413, 415))
-    def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> SearchResult:
+    @routes.post(
+        "/search",
+        response_model=SearchResult,
+        openapi_extra=described(SearchBody, SEARCH),
+        responses=answers(FOUND) | problems(413, 415),
+    )
+    def search(asked: Annotated[tuple[SearchBody, bytes | None], Depends(reads(SearchBody))]) -> Response:
         """Products by text, photo or both, with facet counts and the time each stage took in milliseconds."""
         body, photo = asked
         found = shop.search(
@@ -42,9 +47,9 @@ def search_routes(shop: MoonSearch) -> APIRouter:
             sort=body.sort,
             group=body.group,
         )
-        return all_addressed(found)
+        return addressed_json(found)
 
-    @routes.get("/search", responses=answers(FOUND))
+    @routes.get("/search", response_model=SearchResult, responses=answers(FOUND))
     def search_text(
         text: str,
         category: Category = None,
@@ -53,24 +58,24 @@ def search_routes(shop: MoonSearch) -> APIRouter:
         facets: bool = True,
         sort: Sort = BY_MATCH,
         group: Group = False,
-    ) -> SearchResult:
+    ) -> Response:
         """Products by text; POST takes photos and all filters."""
         filters = Filters(category=category or [])
-        return all_addressed(
+        return addressed_json(
             shop.search(text, filters=filters, limit=limit, offset=offset, facets=facets, sort=sort, group=group)
         )
 
-    @routes.get("/similar/{product_id:path}", responses=answers(NEAR) | problems(404))
-    def similar(product_id: str, category: Category = None, limit: Limit = 12) -> SearchResult:
+    @routes.get("/similar/{product_id:path}", response_model=SearchResult, responses=answers(NEAR) | problems(404))
+    def similar(product_id: str, category: Category = None, limit: Limit = 12) -> Response:
         """Products like an indexed one: one of each group, none of the product's own group."""
-        return all_addressed(shop.similar(product_id, limit, Filters(category=category or [])))
+        return addressed_json(shop.similar(product_id, limit, Filters(category=category or [])))
 
-    @routes.post("/recommend", responses=answers(NEAR) | problems(404, 413))
+    @routes.post("/recommend", response_model=SearchResult, responses=answers(NEAR) | problems(404, 413))
     def recommend(
         body: Annotated[RecommendBody, Body(openapi_examples={"taste": {"value": RECOMMEND}})],
-    ) -> SearchResult:
+    ) -> Response:
         """Products like the liked ones and unlike the disliked: one of each group, none of the given groups."""
         found = shop.recommend(body.liked, body.disliked, filters=body.filters, limit=body.limit)
-        return all_addressed(found)
+        return addressed_json(found)
 
     return routes

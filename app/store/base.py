@@ -52,13 +52,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A product that may answer a query of text.
+    """A product that may answer a query of text, by the id of its point in the engine.
 
     ``similarity`` is the cosine of the vectors; ``share`` is the product's BM25 score as a share of the highest that
     the query allows, from 0 (no common word) to below 1 (every word, often, in a short text).
     """
 
-    product_id: str
+    point: str
     similarity: float
     share: float
 
@@ -76,10 +76,10 @@ class Index(Protocol):
         filters: Filters,
         limit: int,
         offset: int = 0,
-        exclude_ids: Sequence[str] = (),
+        exclude_points: Sequence[str] = (),
         exact: bool = False,
     ) -> list[Hit]:
-        """The products nearest to ``vector`` that fulfil ``filters``, best first."""
+        """The products nearest to ``vector`` that fulfil ``filters``, best first, but those at ``exclude_points``."""
 
     def candidates(self, vector: NDArray[np.float32], text: str, filters: Filters, depth: int) -> list[Candidate]:
         """The ``depth`` products nearest to ``vector`` and the ``depth`` that share most of the words of ``text``.
@@ -95,6 +95,9 @@ class Index(Protocol):
 
     def get(self, ids: Sequence[str]) -> list[Product]:
         """The products with these ids, in this order. Raises NotFoundError naming the unknown ones."""
+
+    def at(self, points: Sequence[str]) -> list[Product]:
+        """The products at these points of the build, in this order."""
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """Their stored vectors, shape (ids, dimensions). Raises NotFoundError naming the unknown ones."""

@@ -11,12 +11,9 @@ from app.store.base import Candidate
 WORDS = "words"
 """Name of the sparse vector; the dense one is the unnamed default."""
 
-PAYLOAD = ["id"]
-"""Fields of the payload that a candidate needs."""
-
 
 def combine(answers: Sequence[Sequence[Any]], words: Sequence[int], products: int) -> list[Candidate]:
-    """Candidates from points of either engine, which have ``id``, ``score``, ``payload`` and ``vector``.
+    """Candidates from points of either engine, which have ``id``, ``score`` and ``vector``; no payload is read.
 
     ``answers`` are the products nearest to the vector, and if the query has ``words``: those best by words, scored by
     similarity as well; the nearest, scored by words; those best by words, scored so; and for each word alone the best
@@ -24,14 +21,13 @@ def combine(answers: Sequence[Sequence[Any]], words: Sequence[int], products: in
     number of products of the build.
     """
     if not words:
-        return [Candidate(hit.payload["id"], hit.score, 0.0) for hit in answers[0]]
+        return [Candidate(str(hit.id), hit.score, 0.0) for hit in answers[0]]
     near, similar, *matching = answers[:4]
     highest = sum(_rarity(word, hits, products) for word, hits in zip(words, answers[4:], strict=True))
     scores = {hit.id: hit.score for hits in matching for hit in hits}
     found = {hit.id: hit for hit in (*near, *similar)}
     return [
-        Candidate(hit.payload["id"], hit.score, min(1.0, scores.get(point, 0.0) / highest))
-        for point, hit in found.items()
+        Candidate(str(point), hit.score, min(1.0, scores.get(point, 0.0) / highest)) for point, hit in found.items()
     ]
 
 

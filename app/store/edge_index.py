@@ -27,7 +27,7 @@ from qdrant_edge import (
 from app.encoder import Vectors
 from app.schema import FacetValue, Filters, Hit, Product, product_of
 from app.store.base import Candidate, Manifest
-from app.store.candidates import PAYLOAD, WORDS, combine
+from app.store.candidates import WORDS, combine
 from app.store.filters import AnyOf, Condition, conditions, facet_path
 from app.store.points import check_vector, in_order, point_id
 from app.store.words import query_words
@@ -50,13 +50,13 @@ class EdgeIndex:
         filters: Filters,
         limit: int,
         offset: int = 0,
-        exclude_ids: Sequence[str] = (),
+        exclude_points: Sequence[str] = (),
         exact: bool = False,
     ) -> list[Hit]:
         check_vector(vector, self._manifest.dimensions, "the query")
         request = QueryRequest(
             query=Query.Nearest(vector.tolist()),
-            filter=self._filter(filters, exclude_ids),
+            filter=self._filter(filters, exclude_points),
             limit=limit,
             offset=offset,
             params=SearchParams(exact=exact),
@@ -68,12 +68,12 @@ class EdgeIndex:
         check_vector(vector, self._manifest.dimensions, "the query")
         words = query_words(text) if self._manifest.mean_words else []
         wanted, meaning = self._filter(filters), Query.Nearest(vector.tolist())
-        requests = [QueryRequest(query=meaning, filter=wanted, limit=depth, with_payload=PAYLOAD)]
+        requests = [QueryRequest(query=meaning, filter=wanted, limit=depth)]
         if words:
             wording = _by_words(words)
             by_meaning, by_words = (Prefetch(query=query, filter=wanted, limit=depth) for query in (meaning, wording))
             requests += [
-                QueryRequest(query=meaning, prefetches=[by_words], limit=depth, with_payload=PAYLOAD),
+                QueryRequest(query=meaning, prefetches=[by_words], limit=depth),
                 QueryRequest(query=wording, prefetches=[by_meaning], limit=depth),
                 QueryRequest(query=wording, filter=wanted, limit=depth),
                 *(QueryRequest(query=_by_words([word]), limit=1, with_vector=[WORDS]) for word in words),
@@ -90,21 +90,30 @@ class EdgeIndex:
         return self._shard.count(CountRequest(filter=self._filter(filters), exact=True))
 
     def get(self, ids: Sequence[str]) -> list[Product]:
-        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=True, with_vector=False)
-        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
+        points = [point_id(i) for i in ids]
+        return in_order(ids, points, self._at(points))
+
+    def at(self, points: Sequence[str]) -> list[Product]:
+        found = self._at(points)
+        return [found[point] for point in points]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
-        records = self._shard.retrieve([point_id(i) for i in ids], with_payload=False, with_vector=[""])
-        rows = in_order(ids, {str(record.id): record.vector for record in records})
+        points = [point_id(i) for i in ids]
+        records = self._shard.retrieve([*points], with_payload=False, with_vector=[""])
+        rows = in_order(ids, points, {str(record.id): record.vector for record in records})
         return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
 
     def close(self) -> None:
         self._shard.close()
 
-    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> Filter:
-        excluded = HasIdCondition({point_id(i) for i in exclude_ids})
+    def _at(self, points: Sequence[str]) -> dict[str, Product]:
+        records = self._shard.retrieve([*points], with_payload=True, with_vector=False)
+        return {str(record.id): product_of(record.payload or {}) for record in records}
+
+    def _filter(self, filters: Filters, exclude_points: Sequence[str] = ()) -> Filter:
+        excluded = HasIdCondition(set(exclude_points))
         wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
-        return Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+        return Filter(must=[*wanted], must_not=[excluded] if exclude_points else None)
 
 
 def _by_words(words: list[int]) -> Query:

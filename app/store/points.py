@@ -52,13 +52,13 @@ def check_points(points: Sequence[Point], dimensions: int) -> None:
                 raise ValueError(f"{owner} has {key} = {number}; give a finite number or leave it out")
 
 
-def in_order(ids: Sequence[str], found: Mapping[str, T]) -> list[T]:
-    """Values of ``found`` (keyed by point id) for these product ids. Raises NotFoundError naming the unknown ones."""
-    unknown = [product_id for product_id in ids if point_id(product_id) not in found]
+def in_order(ids: Sequence[str], points: Sequence[str], found: Mapping[str, T]) -> list[T]:
+    """Values of ``found`` at the ``points`` of these product ids. Raises NotFoundError naming the unknown ids."""
+    unknown = [product_id for product_id, point in zip(ids, points, strict=True) if point not in found]
     if unknown:
         listed = ", ".join(map(repr, unknown))
         raise NotFoundError(f"the index has no product {listed}; check the id or rebuild the index")
-    return [found[point_id(product_id)] for product_id in ids]
+    return [found[point] for point in points]
 
 
 def check_build_id(build: str) -> None:

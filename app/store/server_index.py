@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 from app.encoder import Vectors
 from app.schema import FacetValue, Filters, Hit, Product, product_of
 from app.store.base import Candidate, Manifest
-from app.store.candidates import PAYLOAD, WORDS, combine
+from app.store.candidates import WORDS, combine
 from app.store.filters import AnyOf, Condition, conditions, facet_path
 from app.store.points import check_vector, in_order, point_id
 from app.store.server_client import server_errors
@@ -43,14 +43,14 @@ class ServerIndex:
         filters: Filters,
         limit: int,
         offset: int = 0,
-        exclude_ids: Sequence[str] = (),
+        exclude_points: Sequence[str] = (),
         exact: bool = False,
     ) -> list[Hit]:
         check_vector(vector, self._manifest.dimensions, "the query")
         hits = self._client.query_points(
             self._collection,
             query=vector.tolist(),
-            query_filter=self._filter(filters, exclude_ids),
+            query_filter=self._filter(filters, exclude_points),
             limit=limit,
             offset=offset,
             search_params=_EXACT if exact else _RESCORED,
@@ -63,7 +63,7 @@ class ServerIndex:
         check_vector(vector, self._manifest.dimensions, "the query")
         words = query_words(text) if self._manifest.mean_words else []
         wanted, meaning = self._filter(filters), vector.tolist()
-        near: dict[str, Any] = {"query": meaning, "params": _RESCORED, "limit": depth, "with_payload": PAYLOAD}
+        near: dict[str, Any] = {"query": meaning, "params": _RESCORED, "limit": depth, "with_payload": False}
         requests = [models.QueryRequest(filter=wanted, **near)]
         if words:
             wording = _by_words(words)
@@ -95,24 +95,32 @@ class ServerIndex:
 
     @server_errors()
     def get(self, ids: Sequence[str]) -> list[Product]:
-        records = self._client.retrieve(self._collection, [point_id(i) for i in ids], with_payload=True)
-        return in_order(ids, {str(record.id): product_of(record.payload or {}) for record in records})
+        points = [point_id(i) for i in ids]
+        return in_order(ids, points, self._at(points))
+
+    @server_errors()
+    def at(self, points: Sequence[str]) -> list[Product]:
+        found = self._at(points)
+        return [found[point] for point in points]
 
     @server_errors()
     def vectors(self, ids: Sequence[str]) -> Vectors:
-        records = self._client.retrieve(
-            self._collection, [point_id(i) for i in ids], with_payload=False, with_vectors=[""]
-        )
-        rows: list[Any] = in_order(ids, {str(record.id): _dense(record.vector) for record in records})
+        points = [point_id(i) for i in ids]
+        records = self._client.retrieve(self._collection, points, with_payload=False, with_vectors=[""])
+        rows: list[Any] = in_order(ids, points, {str(record.id): _dense(record.vector) for record in records})
         return np.asarray(rows, dtype=np.float32).reshape(len(ids), self._manifest.dimensions)
 
     def close(self) -> None:
         """Nothing to release: the collection lives on the server, the client belongs to the store."""
 
-    def _filter(self, filters: Filters, exclude_ids: Sequence[str] = ()) -> models.Filter:
-        excluded = models.HasIdCondition(has_id=[point_id(i) for i in exclude_ids])
+    def _at(self, points: Sequence[str]) -> dict[str, Product]:
+        records = self._client.retrieve(self._collection, [*points], with_payload=True)
+        return {str(record.id): product_of(record.payload or {}) for record in records}
+
+    def _filter(self, filters: Filters, exclude_points: Sequence[str] = ()) -> models.Filter:
+        excluded = models.HasIdCondition(has_id=[*exclude_points])
         wanted = [_condition(condition) for condition in conditions(filters, self._manifest)]
-        return models.Filter(must=[*wanted], must_not=[excluded] if exclude_ids else None)
+        return models.Filter(must=[*wanted], must_not=[excluded] if exclude_points else None)
 
 
 def _by_words(words: list[int]) -> models.SparseVector:

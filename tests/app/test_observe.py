@@ -82,6 +82,18 @@ def test_metrics_are_what_prometheus_reads_and_count_what_happened(published):
     service.close()
 
 
+def test_recommendations_are_timed_and_warming_up_is_not(published):
+    service = Service(published.settings, published.embedder, published.store)
+    service.warm_up()
+    assert service.metrics.percentiles() == {}
+    service.engine.similar("red-chair")
+    assert {stage: lately.answers for stage, lately in service.metrics.percentiles().items()} == {
+        "search": 1,
+        "total": 1,
+    }
+    service.close()
+
+
 def test_labels_of_metrics_do_not_grow_with_what_clients_send(client, published):
     for number in range(20):
         client.get(f"{API}/products/id-{number}")

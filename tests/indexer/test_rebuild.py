@@ -74,7 +74,8 @@ def test_a_changed_translation_reaches_the_words_of_the_index_without_the_model(
     assert (outcome.changed, shop.loads) == (True, 0)
     index = shop.store.open(outcome.build)
     vector = index.vectors(["chair-0"])[0]
-    assert [c.product_id for c in index.candidates(vector, "Fauteuil", Filters(), 10) if c.share] == ["chair-3"]
+    worded = [c.point for c in index.candidates(vector, "Fauteuil", Filters(), 10) if c.share]
+    assert [product.id for product in index.at(worded)] == ["chair-3"]
     index.close()
 
 

@@ -11,6 +11,7 @@ from store_samples import DIMENSIONS, load, make_points
 
 from app.schema import Filters, Product
 from app.store.base import Candidate, Index, Point, Store
+from app.store.points import point_id
 from app.store.words import product_words, query_words
 
 VECTORS = np.stack([point.vector for point in make_points(4)])
@@ -20,6 +21,7 @@ PRODUCTS = [
     Product(id="lamp", title="blue lamp", attributes={"color": ["blue"]}),
     Product(id="photo", images=["a.jpg"]),
 ]
+IDS = {point_id(product.id): product.id for product in PRODUCTS}
 MEAN_WORDS = 2.5
 
 
@@ -35,8 +37,8 @@ def worded(module_store: Store) -> Iterator[Index]:
 
 def found(index: Index, text: str, depth: int = 4, filters: Filters | None = None) -> dict[str, Candidate]:
     candidates = index.candidates(VECTORS[3], text, filters or Filters(), depth)
-    assert len({candidate.product_id for candidate in candidates}) == len(candidates)
-    return {candidate.product_id: candidate for candidate in candidates}
+    assert len({candidate.point for candidate in candidates}) == len(candidates)
+    return {IDS[candidate.point]: candidate for candidate in candidates}
 
 
 def shares(index: Index, text: str) -> dict[str, float]:
@@ -56,8 +58,8 @@ def test_the_share_is_bm25_over_the_highest_score_of_the_query(worded: Index):
 
 
 def test_similarities_are_those_of_the_vectors_however_a_candidate_was_found(worded: Index):
-    for candidate in found(worded, "lamp", depth=1).values():
-        row = [product.id for product in PRODUCTS].index(candidate.product_id)
+    for product_id, candidate in found(worded, "lamp", depth=1).items():
+        row = list(IDS.values()).index(product_id)
         assert candidate.similarity == pytest.approx(float(VECTORS[row] @ VECTORS[3]), abs=1e-5)
 
 
@@ -67,7 +69,7 @@ def test_depth_counts_each_side(worded: Index):
 
 def test_a_candidate_by_meaning_gets_its_share_although_others_have_more_words(worded: Index):
     candidates = worded.candidates(VECTORS[1], "red arm chair", Filters(), depth=1)
-    assert {c.product_id for c in candidates if c.share} == {"chair", "sofa"}
+    assert {IDS[c.point] for c in candidates if c.share} == {"chair", "sofa"}
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,4 @@ def test_a_changed_text_changes_the_words_of_its_product(store: Store):
 
 def shares_of(index: Index, text: str) -> dict[str, float]:
     vector = np.ones(DIMENSIONS, dtype=np.float32)
-    return {c.product_id: c.share for c in index.candidates(vector, text, Filters(), 5) if c.share}
+    return {IDS[c.point]: c.share for c in index.candidates(vector, text, Filters(), 5) if c.share}

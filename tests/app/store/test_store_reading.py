@@ -9,6 +9,7 @@ from store_samples import DIMENSIONS, make_points
 from app.errors import BadInputError, NotFoundError
 from app.schema import Filters, Range
 from app.store.base import Index
+from app.store.points import point_id
 
 POINTS = make_points()
 VECTORS = np.stack([point.vector for point in POINTS])
@@ -45,6 +46,11 @@ def test_search_returns_whole_products(index: Index):
     assert hit.score == pytest.approx(1.0, abs=1e-5)
 
 
+def test_products_are_at_the_points_of_their_ids(index: Index):
+    wanted = [POINTS[place].product for place in (7, 2, 5)]
+    assert index.at([point_id(product.id) for product in wanted]) == wanted
+
+
 def test_pages_continue_where_the_last_one_ended(index: Index):
     whole = index.search(query(), Filters(), limit=20)
     pages = [hit for offset in (0, 5, 10, 15) for hit in index.search(query(), Filters(), limit=5, offset=offset)]
@@ -54,7 +60,8 @@ def test_pages_continue_where_the_last_one_ended(index: Index):
 
 def test_excluded_products_are_never_hits(index: Index):
     excluded = [hit.product.id for hit in index.search(query(), Filters(), limit=4)]
-    hits = index.search(query(), Filters(), limit=len(POINTS), exclude_ids=[*excluded, "unknown"])
+    points = [point_id(product_id) for product_id in (*excluded, "unknown")]
+    hits = index.search(query(), Filters(), limit=len(POINTS), exclude_points=points)
     assert {hit.product.id for hit in hits} == {p.product.id for p in POINTS} - set(excluded)
 
 
