@@ -32,7 +32,7 @@ def searched(page: Page, url: str) -> None:
 
 def on_a_phone(page: Page, url: str) -> None:
     searched(page, url)
-    page.evaluate("scrollTo(0, document.querySelector('#browse').offsetTop - 12)")
+    page.evaluate("document.querySelector('#browse').scrollIntoView()")
 
 
 def by_photo(page: Page, url: str) -> None:
@@ -104,6 +104,7 @@ def main(url: str, *names: str) -> None:
 
 def shoot(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
+    page.add_style_tag(content=".timings { visibility: hidden }")  # those of the machine that takes the pictures
     seen = "i => { const r = i.getBoundingClientRect(); return r.width && r.top < innerHeight && r.bottom > 0 }"
     page.wait_for_function(f"[...document.images].filter({seen}).every(i => i.complete && i.naturalWidth)")
     Image.open(io.BytesIO(page.screenshot())).save(IMAGES / f"{name}.webp", quality=82, method=6)
