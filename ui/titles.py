@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -68,6 +67,8 @@ def _unfold(file: str, unfolded: str, most: int) -> None:
 
 
 if __name__ == "__main__":
+    import resource
+
     resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[4]),) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (UNFOLDED_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
