@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from app.catalog.tables import FORMATS
 from app.errors import BadInputError, MoonError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ from ui.batch_files import ARCHIVE, Item, items_of
 from ui.batch_table import Row, predicted_cells, report
 from ui.components import event_options, html
 from ui.markup import text
-from ui.titles import TABLES
 from ui.uploads import uploads_only
 
 MAX_ROWS = 1000
@@ -68,13 +68,13 @@ def _progress(done: int, of: int) -> str:
 def batch_section(service: Service) -> None:
     """Lay out the section below the single prediction and connect its events."""
     lead = (
-        f"Tables ({', '.join(TABLES)}), of which only the titles are used, photos, and {ARCHIVE} files of "
+        f"Tables ({', '.join(FORMATS)}), of which only the titles are used, photos, and {ARCHIVE} files of "
         f"photos: up to {MAX_ROWS:,} rows and photos together."
     )
     with gr.Accordion("Many products at once", open=False, elem_id="batch"):
         gr.HTML(f'<p class="lead">{text(lead)}</p>', apply_default_css=False)
         files = uploads_only(
-            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *TABLES, ARCHIVE])
+            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *FORMATS, ARCHIVE])
         )
         table = html("batch-table")
 

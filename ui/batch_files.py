@@ -15,12 +15,12 @@ from PIL.Image import Image
 
 from app.catalog.fields import PICTURE_SUFFIXES
 from app.catalog.fields import text as cell_text
-from app.catalog.tables import BrokenRow
+from app.catalog.tables import FORMATS, BrokenRow
 from app.errors import BadInputError, CatalogError
 from app.images import decode_image
 from app.settings import Settings
 from ui.photo import open_photo
-from ui.titles import TABLES, title_column, title_rows
+from ui.titles import title_column, title_rows
 
 ARCHIVE = ".zip"
 METHODS = (ZIP_STORED, ZIP_DEFLATED)
@@ -52,7 +52,7 @@ def items_of(path: str, most: int, opened: ExitStack) -> Iterator[Item]:
     suffix = file.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
         yield Item(file.name, photo=partial(open_photo, path))
-    elif suffix in TABLES:
+    elif suffix in FORMATS:
         try:
             yield from _titles(file, most)
         except CatalogError as error:
@@ -65,7 +65,7 @@ def items_of(path: str, most: int, opened: ExitStack) -> Iterator[Item]:
         else:
             yield from (_member(archive, member, file.name) for member in archive.infolist() if not member.is_dir())
     else:
-        known = ", ".join((*TABLES, ARCHIVE))
+        known = ", ".join((*FORMATS, ARCHIVE))
         yield Item(file.name, problem=f"neither a photo nor one of {known}; save it as one of them")
 
 

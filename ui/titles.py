@@ -10,11 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.catalog.names import ALIASES, plain_name
-from app.catalog.tables import FORMATS, Row, read_rows
+from app.catalog.tables import Row, read_rows
 from app.errors import CatalogError
 
-TABLES = FORMATS
-"""What the names of tables end with."""
 PARQUET = ".parquet"
 UNFOLDING_BYTES = 1_000_000_000
 """Address space of the process that unfolds a Parquet file."""
