@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.catalog.fields import PICTURE_SUFFIXES
-from app.catalog.fields import text as cell_text
-from app.catalog.names import ALIASES, plain_name
-from app.catalog.tables import BrokenRow, read_rows
-from app.errors import BadInputError, CatalogError, MoonError
+from app.catalog.tables import FORMATS
+from app.errors import BadInputError, MoonError
 
 if TYPE_CHECKING:
     from app.serving import Service
 from ui.answers import failed
+from ui.batch_files import ARCHIVE, Item, items_of
 from ui.batch_table import Row, predicted_cells, report
 from ui.components import event_options, html
 from ui.markup import text
-from ui.photo import open_photo
 from ui.uploads import uploads_only
 
 MAX_ROWS = 1000
@@ -30,80 +26,26 @@ MAX_ROWS = 1000
 BATCHES_AT_ONCE = 1
 ROWS_PER_STEP = 10
 """Rows between two moves of the progress bar."""
-TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
-"""Plain text only: what a compressed table such as Parquet unfolds to has no limit that could be checked before."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One row of a table or one photo; ``problem`` says why it cannot be predicted."""
-
-    name: str
-    title: str = ""
-    photo: str | None = None
-    problem: str = ""
 
 
 def predict_all(service: Service, paths: Sequence[str] | None) -> Iterator[str]:
     """The progress, then the table with its download, as HTML. A bad row or photo costs only itself.
 
-    ``paths`` are uploaded files: tables, of which only the title of each row is used, and photos.
+    ``paths`` are uploaded files: tables, of which only the title of each row is used, photos, and archives of photos.
     """
     if not paths:
         yield failed(BadInputError("there is no file; add a table with titles, or photos"))
         return
-    items = list(islice(chain.from_iterable(_items(path) for path in paths), MAX_ROWS + 1))
-    wanted = items[:MAX_ROWS]
-    rows: list[Row] = []
-    for item in wanted:
-        if len(rows) % ROWS_PER_STEP == 0:
-            yield _progress(len(rows), len(wanted))
-        rows.append(_predicted(service, item))
+    with ExitStack() as opened:
+        found = chain.from_iterable(items_of(path, MAX_ROWS + 1, opened) for path in paths)
+        items = list(islice(found, MAX_ROWS + 1))
+        wanted = items[:MAX_ROWS]
+        rows: list[Row] = []
+        for item in wanted:
+            if len(rows) % ROWS_PER_STEP == 0:
+                yield _progress(len(rows), len(wanted))
+            rows.append(_predicted(service, item))
     yield report(rows, f"Only the first {MAX_ROWS:,} were read: split the files." if len(items) > MAX_ROWS else "")
-
-
-def _items(path: str) -> Iterator[Item]:
-    file = Path(path)
-    if file.suffix.lower() in PICTURE_SUFFIXES:
-        yield Item(file.name, photo=path)
-    elif file.suffix.lower() in TABLES:
-        try:
-            yield from _titles(file)
-        except CatalogError as error:
-            yield Item(file.name, problem=str(error).replace(path, file.name))
-    else:
-        yield Item(file.name, problem=f"neither a photo nor one of {', '.join(TABLES)}; save it as one of them")
-
-
-def _titles(file: Path) -> Iterator[Item]:
-    """Nothing but titles: a path or an address in a row is never opened."""
-    for number, row in enumerate(read_rows(file), start=1):
-        name = f"{file.name}, row {number}"
-        if isinstance(row, BrokenRow):
-            yield Item(name, problem=str(row))
-        elif (column := _title_column(row)) is None:
-            yield Item(name, problem="there is no column with a title; name one of the columns title")
-        else:
-            yield _titled(name, row[column])
-
-
-def _titled(name: str, cell: Any) -> Item:
-    try:
-        title = cell_text(cell)
-    except ValueError as error:
-        return Item(name, problem=f"the title is {error}")
-    return Item(name, title=title, problem="" if title else "the title is empty")
-
-
-def _title_column(columns: Iterable[str]) -> str | None:
-    """The column that the indexer would read as the title."""
-    ranks = {column: ALIASES.get(plain_name(column), ("title", 0)) for column in columns if _is_title(column)}
-    return min(ranks, key=lambda column: ranks[column][1], default=None)
-
-
-def _is_title(column: str) -> bool:
-    name = plain_name(column)
-    return name == "title" or ALIASES.get(name, ("",))[0] == "title"
 
 
 def _predicted(service: Service, item: Item) -> Row:
@@ -111,7 +53,7 @@ def _predicted(service: Service, item: Item) -> Row:
     if item.problem:
         return {**known, "problem": item.problem}
     try:
-        photo = None if item.photo is None else open_photo(item.photo, service)
+        photo = None if item.photo is None else item.photo(service)
         predicted = service.predictor.predict(image=photo, title=item.title, limit=1)
     except MoonError as error:
         return {**known, "problem": str(error)}
@@ -126,13 +68,13 @@ def _progress(done: int, of: int) -> str:
 def batch_section(service: Service) -> None:
     """Lay out the section below the single prediction and connect its events."""
     lead = (
-        f"Tables ({', '.join(TABLES)}), of which only the titles are used, and photos: up to {MAX_ROWS:,} rows and "
-        "photos together."
+        f"Tables ({', '.join(FORMATS)}), of which only the titles are used, photos, and {ARCHIVE} files of "
+        f"photos: up to {MAX_ROWS:,} rows and photos together."
     )
     with gr.Accordion("Many products at once", open=False, elem_id="batch"):
         gr.HTML(f'<p class="lead">{text(lead)}</p>', apply_default_css=False)
         files = uploads_only(
-            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *TABLES])
+            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *FORMATS, ARCHIVE])
         )
         table = html("batch-table")
 

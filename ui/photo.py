@@ -53,7 +53,11 @@ def open_photo(path: str, service: Service) -> Image.Image:
     """
     if not Path(path).is_file():
         raise BadInputError("Your photo is no longer on the server: upload it again")
-    data, name = read_bytes(path, max_bytes=service.settings.max_image_bytes), "Your photo"
+    return decoded(read_bytes(path, max_bytes=service.settings.max_image_bytes), "Your photo", service)
+
+
+def decoded(data: bytes, name: str, service: Service) -> Image.Image:
+    """The picture in ``data`` as :func:`open_photo` opens one; errors call it ``name``."""
     with service.photos.room(service.photos.pixels(data, name)):
         return service.photos.decode(data, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from PIL import Image
@@ -37,9 +38,9 @@ class BoxFindingEmbedder(ColourWordEmbedder):
         ]
 
 
-def service(data: Path, products: Sequence[Product]) -> Service:
+def service(data: Path, products: Sequence[Product], **limits: Any) -> Service:
     """A service over these products; without any, one whose index was never built."""
-    settings = Settings(data=data, batch_wait_ms=0)
+    settings = Settings(data=data, batch_wait_ms=0, **limits)
     embedder = BoxFindingEmbedder()
     if products:
         _publish(settings, embedder, products)

@@ -8,19 +8,24 @@ import csv
 import html
 import io
 import re
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from app.errors import BadInputError
 from app.serving import Service
-from tests.ui.sample_shop import DEMO, HOSTILE_TITLES
-from ui import batch, batch_table
+from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, service
+from ui import batch, batch_files, batch_table, titles
 from ui.seen import STRONGEST, core_product, overlay, warm_parts
 from ui.understand import Understanding
 from ui.uploads import uploads_only
@@ -125,6 +130,96 @@ def test_a_table_that_cannot_be_read_names_no_folder_of_the_server(shop_service:
     rows = predict_all(shop_service, table(tmp_path, "title,title", "a,b"))
     assert "more than once" in rows[0]["problem"]
     assert str(tmp_path) not in rows[0]["problem"]
+
+
+def test_titles_of_parquet_and_photos_of_an_archive_are_predicted(shop_service: Service, tmp_path: Path):
+    table = tmp_path / "shop.parquet"
+    pl.DataFrame({"id": [1, 2], "Produktname": ["Purple skirt", None]}).write_parquet(table)
+    photos = tmp_path / "photos.zip"
+    with zipfile.ZipFile(photos, "w") as archive:
+        archive.mkdir("new")
+        archive.write(PHOTO, "new/couch.webp")
+    rows = predict_all(shop_service, table, photos)
+    assert [row["item"] for row in rows] == ["shop.parquet, row 1", "shop.parquet, row 2", "photos.zip, couch.webp"]
+    assert [row["title"] for row in rows] == ["Purple skirt", "", ""]
+    assert [row["problem"] for row in rows] == ["", "the title is empty", ""]
+    assert [bool(row["category.1"]) for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "unfolded",
+    [["x" * 120_000_000], ["x" * 60_000] * 1000],
+    ids=["more memory than it may take", "more text than a batch may hold"],
+)
+def test_a_parquet_file_that_unfolds_too_far_is_refused(shop_service: Service, tmp_path: Path, unfolded: list[str]):
+    bomb = tmp_path / "bomb.parquet"
+    pl.DataFrame({"title": unfolded}).write_parquet(bomb)
+    assert bomb.stat().st_size < 10_000
+    rows = predict_all(shop_service, bomb)
+    assert [row["item"] for row in rows] == ["bomb.parquet"]
+    assert "unfold to more" in rows[0]["problem"]
+    assert str(tmp_path) not in rows[0]["problem"]
+
+
+def test_parquet_is_unfolded_within_the_memory_that_is_set(shop_service, tmp_path, monkeypatch):
+    monkeypatch.setattr(titles, "UNFOLDING_BYTES", 100_000_000)
+    small = tmp_path / "small.parquet"
+    pl.DataFrame({"title": ["Bed"]}).write_parquet(small)
+    assert "unfold to more" in predict_all(shop_service, small)[0]["problem"]
+
+
+def test_of_a_parquet_file_no_more_rows_are_read_than_a_batch_has(shop_service, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MAX_ROWS", 3)
+    many = tmp_path / "many.parquet"
+    pl.DataFrame({"title": ["Bed"] * 1_000_000}).write_parquet(many)
+    assert len(predict_all(shop_service, many)) == 3
+
+
+def test_a_hostile_archive_costs_lines_and_nothing_else(shop_service: Service, tmp_path: Path):
+    hostile = tmp_path / "hostile.zip"
+    large = shop_service.settings.max_image_bytes + 1
+    with zipfile.ZipFile(hostile, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../outside.webp", PHOTO.read_bytes())
+        archive.writestr("C:\\inside.zip", "PK")
+        archive.writestr("bomb.png", bytes(large))
+        archive.writestr("lzma.png", b"", zipfile.ZIP_LZMA)
+        archive.writestr("damaged.png", b"1234")
+    hostile.write_bytes(hostile.read_bytes().replace(b"damaged.png", b"changed.png", 1))
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK")
+    rows = predict_all(shop_service, hostile, broken)
+    reasons = ["", "not a photo", "larger than the limit", "unusual method", "cannot be unpacked", "not a complete zip"]
+    assert [row["item"].split(", ")[-1] for row in rows[:2]] == ["outside.webp", "inside.zip"]
+    assert all(reason in row["problem"] for row, reason in zip(rows, reasons, strict=True))
+    assert [bool(row["category.1"]) for row in rows] == [True, False, False, False, False, False]
+    assert list(tmp_path.parent.rglob("outside.webp")) == []
+
+
+def test_of_a_photo_in_an_archive_no_more_is_unpacked_than_a_photo_may_have(tmp_path: Path):
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(50_000_000))
+    small = service(tmp_path / "shop", [], max_image_bytes=1000)
+    with ExitStack() as opened:
+        photo = next(batch_files.items_of(str(bomb), 1, opened)).photo
+        assert photo
+        tracemalloc.start()
+        with pytest.raises(BadInputError, match="larger than the limit"):
+            photo(small)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    small.close()
+    assert most < 1_000_000
+
+
+def test_the_size_that_an_archive_claims_is_not_believed(shop_service: Service, tmp_path: Path):
+    size = shop_service.settings.max_image_bytes + 1
+    liar = tmp_path / "liar.zip"
+    with zipfile.ZipFile(liar, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("small.png", bytes(size))
+    liar.write_bytes(liar.read_bytes().replace(size.to_bytes(4, "little"), (9).to_bytes(4, "little")))
+    problem = predict_all(shop_service, liar)[0]["problem"]
+    assert "cannot be unpacked" in problem or "not a picture" in problem
 
 
 def test_rows_beyond_the_limit_are_left_out_and_counted(shop_service, tmp_path, monkeypatch):
