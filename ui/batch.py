@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from app.serving import Service
 from ui.answers import failed
 from ui.batch_table import Row, predicted_cells, report
-from ui.components import event_options, html
+from ui.components import event_options, html, language_of
+from ui.language import ENGLISH, Labels, Language
 from ui.markup import text
 from ui.photo import open_photo
 from ui.uploads import uploads_only
@@ -32,6 +33,7 @@ ROWS_PER_STEP = 10
 """Rows between two moves of the progress bar."""
 TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 """Plain text only: what a compressed table such as Parquet unfolds to has no limit that could be checked before."""
+LEAD = "Tables ({kinds}), of which only the titles are used, and photos: up to {rows} rows and photos together."
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,23 @@ class Item:
     problem: str = ""
 
 
-def predict_all(service: Service, paths: Sequence[str] | None) -> Iterator[str]:
+def predict_all(service: Service, paths: Sequence[str] | None, say: Language = ENGLISH) -> Iterator[str]:
     """The progress, then the table with its download, as HTML. A bad row or photo costs only itself.
 
     ``paths`` are uploaded files: tables, of which only the title of each row is used, and photos.
     """
     if not paths:
-        yield failed(BadInputError("there is no file; add a table with titles, or photos"))
+        yield failed(BadInputError("there is no file; add a table with titles, or photos"), say)
         return
     items = list(islice(chain.from_iterable(_items(path) for path in paths), MAX_ROWS + 1))
     wanted = items[:MAX_ROWS]
     rows: list[Row] = []
     for item in wanted:
         if len(rows) % ROWS_PER_STEP == 0:
-            yield _progress(len(rows), len(wanted))
+            yield _progress(len(rows), len(wanted), say)
         rows.append(_predicted(service, item))
-    yield report(rows, f"Only the first {MAX_ROWS:,} were read: split the files." if len(items) > MAX_ROWS else "")
+    cut = say("Only the first {count} were read: split the files.", count=f"{MAX_ROWS:,}")
+    yield report(rows, cut if len(items) > MAX_ROWS else "", say)
 
 
 def _items(path: str) -> Iterator[Item]:
@@ -118,25 +121,25 @@ def _predicted(service: Service, item: Item) -> Row:
     return {**known, **predicted_cells(predicted)}
 
 
-def _progress(done: int, of: int) -> str:
-    bar = f'<progress aria-label="Predicted" value="{done}" max="{of}"></progress>'
-    return f'<p class="progress">{bar} {done:,} of {of:,}</p>'
+def _progress(done: int, of: int, say: Language) -> str:
+    bar = f'<progress aria-label="{say("Predicted")}" value="{done}" max="{of}"></progress>'
+    return f'<p class="progress">{bar} {say("{done} of {count}", done=f"{done:,}", count=f"{of:,}")}</p>'
 
 
-def batch_section(service: Service) -> None:
+def batch_section(service: Service, labels: Labels) -> None:
     """Lay out the section below the single prediction and connect its events."""
-    lead = (
-        f"Tables ({', '.join(TABLES)}), of which only the titles are used, and photos: up to {MAX_ROWS:,} rows and "
-        "photos together."
-    )
-    with gr.Accordion("Many products at once", open=False, elem_id="batch"):
-        gr.HTML(f'<p class="lead">{text(lead)}</p>', apply_default_css=False)
+
+    def lead(say: Language) -> str:
+        return f'<p class="lead">{text(say(LEAD, kinds=", ".join(TABLES), rows=f"{MAX_ROWS:,}"))}</p>'
+
+    with gr.Accordion(labels("Many products at once"), open=False, elem_id="batch"):
+        gr.HTML(labels.html(lead), apply_default_css=False)
         files = uploads_only(
-            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *TABLES])
+            gr.UploadButton(labels("Choose tables or photos"), file_count="multiple", file_types=["image", *TABLES])
         )
         table = html("batch-table")
 
-    def on_upload(paths: list[str] | None) -> Iterator[str]:
-        yield from predict_all(service, paths)
+    def on_upload(paths: list[str] | None, request: gr.Request) -> Iterator[str]:
+        yield from predict_all(service, paths, language_of(request))
 
     files.upload(on_upload, files, table, concurrency_limit=BATCHES_AT_ONCE, **event_options("predict_all"))
