@@ -84,6 +84,7 @@ def _chip(label: str, without: Address) -> str:
 
 def _interval(limits: Range, say: Language) -> str:
     """
+    >>> from ui.language import ENGLISH
     >>> _interval(Range(min=10), ENGLISH), _interval(Range(min=10, max=99.5), ENGLISH)
     ('from 10', '10 to 99.5')
     """

@@ -2,7 +2,7 @@
 const address = new URLSearchParams(location.search);
 const asked = address.get('lang');
 const spoken = navigator.languages.map((tag) => tag.slice(0, 2));
-const code = [asked, ...spoken].find((one) => one in LOCALES) ?? 'en';
+const code = [asked, ...spoken].find((one) => Object.hasOwn(LOCALES, one)) ?? 'en';
 if (code !== (asked ?? 'en')) {
   address.set('lang', code);
   history.replaceState(history.state, '', `?${address}`);

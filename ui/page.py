@@ -28,7 +28,7 @@ UPLOAD_LIFETIME_S = 3600
 
 
 class FirstScript:
-    """ASGI middleware: puts a script before all others of the page, as Gradio runs its ``head`` after the first labels."""
+    """ASGI middleware: puts a script before all others of the page; Gradio runs its ``head`` after the first labels."""
 
     def __init__(self, app: ASGIApp, script: str) -> None:
         self._app = app

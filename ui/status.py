@@ -54,7 +54,7 @@ def age(created: datetime, say: Language = ENGLISH, now: datetime | None = None)
     for name, length in UNITS:
         if seconds >= length:
             count = int(seconds // length)
-            return say(f"{{count}} {name}" if count == 1 else f"{{count}} {name}s", count=count)
+            return say(f"{{count}} {name}{'s' if count > 1 else ''}", count=count)
     return say("less than a minute")
 
 
