@@ -26,7 +26,7 @@ SHOWN = """() => [
   ...[...document.querySelectorAll('body *')].flatMap((element) =>
     ['placeholder', 'aria-label', 'alt', 'title'].map((name) => element.getAttribute(name))),
   ...[...document.querySelectorAll('input:not([type=search])')].map((input) => input.value),
-  ...[...document.querySelectorAll('body *:not(script, style)')].flatMap((element) =>
+  ...[...document.querySelectorAll('body *:not(script, style, h1 *)')].flatMap((element) =>
     [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data)),
 ].filter(Boolean).map((text) => text.trim())"""
 
@@ -90,7 +90,7 @@ def test_a_chinese_browser_gets_a_chinese_page(open_page: OpenPage, shop_url: st
     page.locator("#ask input[type=file]").set_input_files(PHOTO)
     expect(page.locator(".framed")).to_be_visible()
     words(page, CHINESE).fill("bed")
-    expect(heading(page)).to_have_text("与“bed”和您的照片最匹配的 24 件商品")
+    expect(heading(page)).to_have_text("与bed和您的照片最匹配的 24 件商品")
     assert english_of(page) == set()
     page.locator(".card:has(img)").first.click()
     expect(page.locator(".detail h2")).to_have_text(re.compile("[一-鿿]"))
@@ -133,7 +133,7 @@ def test_the_switch_keeps_the_search_and_a_link_carries_the_language(open_page: 
     expect(page.locator(".chip")).to_have_count(1)
     page.get_by_role("link", name="中文").click()
     for shown in (page, open_page(f"{shop_url}?q=bed&category=Furniture&sort=-price&lang=zh")):
-        expect(heading(shown)).to_contain_text("与“bed”")
+        expect(heading(shown)).to_contain_text("与bed")
         expect(shown.locator(".chip")).to_contain_text("Furniture")
         assert [field(shown, name) for name in ("q", "sort", "lang")] == ["bed", "-price", "zh"]
     page.reload()
