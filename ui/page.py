@@ -74,7 +74,7 @@ def build(service: Service, labels: Labels) -> gr.Blocks:
     with gr.Blocks(
         title="MOON Search", analytics_enabled=False, delete_cache=(UPLOAD_LIFETIME_S, UPLOAD_LIFETIME_S)
     ) as page:
-        masthead = gr.HTML(apply_default_css=False)
+        masthead = gr.HTML(labels.html(shop.header), apply_default_css=False)
         with gr.Tabs():
             with gr.Tab(labels("Search")):
                 landing = search_tab(shop, service.settings.max_text_chars, labels)
