@@ -2,9 +2,10 @@
 
     python benchmarks/page.py [--url http://127.0.0.1:7860/] [--words "green armchair"] [--runs 20]
 
-Without --url, every tenth product of the demo catalog is indexed in a temporary folder and served here. Bytes are those on the wire, of
-a browser with an empty cache, from the address until the page and its pictures are there. The time to results goes from
-the last key stroke to the frame that has the results; layout shift is the largest single one of the run.
+Without --url, every tenth product of the demo catalog is indexed in a temporary folder and served here. Bytes
+are those on the wire, of a browser with an empty cache, from the address until the page and its pictures are there. The
+time to results goes from the last key stroke to the frame that has the results; layout shift is the largest single one
+of the run.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def index_demo(folder: str) -> Settings:
     rows = pl.read_parquet(DEMO / "catalog.parquet").gather_every(10)
     images = pl.col("images").list.eval(pl.lit(f"{DEMO}/") + pl.element())
     rows.with_columns(images).write_parquet(f"{folder}/catalog.parquet")
-    command = [sys.executable, "-m", "indexer.cli", "rebuild", f"{folder}/catalog.parquet"]
+    command = [sys.executable, "-c", "from indexer.cli import main; main()", "rebuild", f"{folder}/catalog.parquet"]
     environment = os.environ | {"MOON_DATA": f"{folder}/moon", "PYTHONPATH": str(ROOT)}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return Settings(data=Path(folder) / "moon")
