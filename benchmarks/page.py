@@ -2,25 +2,37 @@
 
     python benchmarks/page.py [--url http://127.0.0.1:7860/] [--words "green armchair"] [--runs 20]
 
-Without --url, the published index is served here with the settings of the environment. Bytes are those on the wire, of
-a browser with an empty cache, from the address until the page and its pictures are there. The time to results goes from
-the last key stroke to the frame that has the results; layout shift is the largest single one of the run.
+Without --url, every 80th product of the demo catalog is indexed in a temporary folder and served here. Bytes
+are those on the wire, of a browser with an empty cache, from the address until the page and its pictures are there. The
+time to results goes from the last key stroke to the frame that has the results; layout shift is the largest single one
+of the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import polars as pl
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from app.settings import ROOT, Settings
+
+DEMO = ROOT / "demo"
+LONGEST_MS = 30_000
+"""Without results for so long, the benchmark ends and says what the page shows."""
 VIEWPORTS = {"desktop": (1280, 900), "phone": (390, 844)}
 PROBES = """
 window.shifts = [0];
@@ -30,7 +42,8 @@ new PerformanceObserver(list => list.getEntries().forEach(entry => window.shifts
 PICTURES_ARE_THERE = "[...document.images].every(picture => picture.loading === 'lazy' || picture.complete)"
 FIRST_VIEW = "performance.getEntriesByType('paint').find(paint => paint.name === 'first-contentful-paint').startTime"
 TIMED = """
-window.timed = new Promise(done => {
+window.timed = new Promise((done, failed) => {
+  setTimeout(() => failed(new Error(`no results: ${document.querySelector('#results')?.innerText}`)), LONGEST_MS);
   let typed = 0;
   document.addEventListener('input', () => { typed = performance.now(); }, true);
   const look = () => {
@@ -91,9 +104,20 @@ def traffic(context: BrowserContext, page: Page) -> list[float]:
 
 def typed_to_results(page: Page, words: str) -> float:
     """Milliseconds from the last key stroke to the results of all the words."""
-    page.evaluate(TIMED.replace("WORDS", json.dumps(words)))
+    page.evaluate(TIMED.replace("WORDS", json.dumps(words)).replace("LONGEST_MS", str(LONGEST_MS)))
     page.locator("#words").press_sequentially(words, delay=60)
     return page.evaluate("window.timed")
+
+
+def index_demo(folder: str) -> Settings:
+    """Settings that search a new index of every 80th product of the demo catalog."""
+    rows = pl.read_parquet(DEMO / "catalog.parquet").gather_every(80)
+    images = pl.col("images").list.eval(pl.lit(f"{DEMO}/") + pl.element())
+    rows.with_columns(images).write_parquet(f"{folder}/catalog.parquet")
+    command = [sys.executable, "-c", "from indexer.cli import main; main()", "rebuild", f"{folder}/catalog.parquet"]
+    environment = os.environ | {"MOON_DATA": f"{folder}/moon", "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    return Settings(data=Path(folder) / "moon")
 
 
 @contextmanager
@@ -104,24 +128,28 @@ def served(url: str | None) -> Iterator[str]:
         return
     from app.api import create_api
     from app.serving import Service
-    from app.settings import Settings
     from ui.page import mount
 
-    service = Service.from_settings(Settings())
-    service.warm_up()
-    server = uvicorn.Server(
-        uvicorn.Config(mount(create_api(service), service), port=0, log_level="warning", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join()
-        service.close()
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service.from_settings(index_demo(folder))
+        service.warm_up()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                mount(create_api(service), service), port=0, log_level="warning", timeout_graceful_shutdown=1
+            )
+        )
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            thread.join(0.05)
+            if not thread.is_alive():
+                raise SystemExit("the server ended before it had started; its log says why")
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join()
+            service.close()
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urlencode
 
 from app.balance import EVEN
 from app.ranking import BY_MATCH
 from app.schema import Box, Filters, Range
+from ui.language import ENGLISH, LANGUAGES, Language
 
 PAGE_SIZE = 24
 MAX_SHOWN = 192
@@ -25,7 +26,8 @@ class Address:
     """What is searched and what is shown of it.
 
     ``photo`` is empty, ``own``, or the name of an example; ``like`` is the product whose picture is the photo. ``box``
-    is in parts of the photo (0 to 1), ``text_weight`` from 0 (photo) to 1 (words). ``product`` is the opened product.
+    is in parts of the photo (0 to 1), ``text_weight`` from 0 (photo) to 1 (words). ``product`` is the opened product,
+    ``lang`` a code of :data:`ui.language.LANGUAGES` or empty.
     """
 
     words: str = ""
@@ -37,6 +39,7 @@ class Address:
     sort: str = BY_MATCH
     shown: int = PAGE_SIZE
     product: str = ""
+    lang: str = ""
 
     @classmethod
     def parse(cls, query: str) -> Self:
@@ -63,6 +66,7 @@ class Address:
             sort=one("sort") or BY_MATCH,
             shown=int(_number(one("shown"), PAGE_SIZE, MAX_SHOWN, PAGE_SIZE)),
             product=one("product"),
+            lang=one("lang") if one("lang") in LANGUAGES else "",
         )
 
     def __str__(self) -> str:
@@ -80,7 +84,7 @@ class Address:
             pairs.append(("sort", self.sort))
         if self.shown != PAGE_SIZE:
             pairs.append(("shown", str(self.shown)))
-        pairs.append(("product", self.product))
+        pairs += [("product", self.product), ("lang", self.lang)]
         return f"?{urlencode([(name, value) for name, value in pairs if value])}"
 
     def opened(self, product_id: str) -> Self:
@@ -106,6 +110,15 @@ class Address:
     def without_photo(self) -> Self:
         """The same search by words alone."""
         return replace(self, photo="", like="", box=None, text_weight=EVEN, shown=PAGE_SIZE)
+
+    def another(self, words: str = "", **search: Any) -> Self:
+        """A search that has nothing in common with this one but its language."""
+        return type(self)(words, **search, lang=self.lang)
+
+    @property
+    def say(self) -> Language:
+        """The language of the page."""
+        return LANGUAGES.get(self.lang, ENGLISH)
 
     @property
     def has_photo(self) -> bool:

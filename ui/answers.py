@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.errors import IndexUnavailableError, MoonError
+from ui.language import ENGLISH, Language
 from ui.markup import notice, text
 
 
-def failed(error: MoonError) -> str:
-    """A notice that says what happened and what to do."""
+def failed(error: MoonError, say: Language = ENGLISH) -> str:
+    """A notice that says what happened and what to do, the error itself in English."""
     message = str(error)[:1].upper() + str(error)[1:]
     if isinstance(error, IndexUnavailableError):
-        return notice("There is nothing to search yet", message)
-    return notice("That did not work", message, kind="error")
+        return notice(say("There is nothing to search yet"), message)
+    return notice(say("That did not work"), message, kind="error")
 
 
-def timings(stages: Mapping[str, float]) -> str:
+def timings(stages: Mapping[str, float], say: Language = ENGLISH) -> str:
     """One line of milliseconds per stage, nothing without stages."""
-    line = " · ".join(f"{text(stage)} {_milliseconds(value)}" for stage, value in stages.items())
+    line = " · ".join(f"{text(say(stage))} {_milliseconds(value)}" for stage, value in stages.items())
     return f'<p class="timings">{line}</p>' if line else ""
 
 

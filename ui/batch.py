@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 from ui.answers import failed
 from ui.batch_files import ARCHIVE, Item, items_of
 from ui.batch_table import Row, predicted_cells, report
-from ui.components import event_options, html
+from ui.components import event_options, html, language_of
+from ui.language import ENGLISH, Labels, Language
 from ui.markup import text
 from ui.uploads import uploads_only
 
@@ -26,15 +27,19 @@ MAX_ROWS = 1000
 BATCHES_AT_ONCE = 1
 ROWS_PER_STEP = 10
 """Rows between two moves of the progress bar."""
+LEAD = (
+    "Tables ({kinds}), of which only the titles are used, photos, and {archive} files of photos: up to {rows} rows and "
+    "photos together."
+)
 
 
-def predict_all(service: Service, paths: Sequence[str] | None) -> Iterator[str]:
+def predict_all(service: Service, paths: Sequence[str] | None, say: Language = ENGLISH) -> Iterator[str]:
     """The progress, then the table with its download, as HTML. A bad row or photo costs only itself.
 
     ``paths`` are uploaded files: tables, of which only the title of each row is used, photos, and archives of photos.
     """
     if not paths:
-        yield failed(BadInputError("there is no file; add a table with titles, or photos"))
+        yield failed(BadInputError("there is no file; add a table with titles, or photos"), say)
         return
     with ExitStack() as opened:
         found = chain.from_iterable(items_of(path, MAX_ROWS + 1, opened) for path in paths)
@@ -43,9 +48,10 @@ def predict_all(service: Service, paths: Sequence[str] | None) -> Iterator[str]:
         rows: list[Row] = []
         for item in wanted:
             if len(rows) % ROWS_PER_STEP == 0:
-                yield _progress(len(rows), len(wanted))
+                yield _progress(len(rows), len(wanted), say)
             rows.append(_predicted(service, item))
-    yield report(rows, f"Only the first {MAX_ROWS:,} were read: split the files." if len(items) > MAX_ROWS else "")
+    cut = say("Only the first {count} were read: split the files.", count=f"{MAX_ROWS:,}")
+    yield report(rows, cut if len(items) > MAX_ROWS else "", say)
 
 
 def _predicted(service: Service, item: Item) -> Row:
@@ -60,25 +66,28 @@ def _predicted(service: Service, item: Item) -> Row:
     return {**known, **predicted_cells(predicted)}
 
 
-def _progress(done: int, of: int) -> str:
-    bar = f'<progress aria-label="Predicted" value="{done}" max="{of}"></progress>'
-    return f'<p class="progress">{bar} {done:,} of {of:,}</p>'
+def _progress(done: int, of: int, say: Language) -> str:
+    bar = f'<progress aria-label="{say("Predicted")}" value="{done}" max="{of}"></progress>'
+    return f'<p class="progress">{bar} {say("{done} of {count}", done=f"{done:,}", count=f"{of:,}")}</p>'
 
 
-def batch_section(service: Service) -> None:
+def batch_section(service: Service, labels: Labels) -> None:
     """Lay out the section below the single prediction and connect its events."""
-    lead = (
-        f"Tables ({', '.join(FORMATS)}), of which only the titles are used, photos, and {ARCHIVE} files of "
-        f"photos: up to {MAX_ROWS:,} rows and photos together."
-    )
-    with gr.Accordion("Many products at once", open=False, elem_id="batch"):
-        gr.HTML(f'<p class="lead">{text(lead)}</p>', apply_default_css=False)
+
+    def lead(say: Language) -> str:
+        said = say(LEAD, kinds=", ".join(FORMATS), archive=ARCHIVE, rows=f"{MAX_ROWS:,}")
+        return f'<p class="lead">{text(said)}</p>'
+
+    with gr.Accordion(labels("Many products at once"), open=False, elem_id="batch"):
+        gr.HTML(labels.html(lead), apply_default_css=False)
         files = uploads_only(
-            gr.UploadButton("Choose tables or photos", file_count="multiple", file_types=["image", *FORMATS, ARCHIVE])
+            gr.UploadButton(
+                labels("Choose tables or photos"), file_count="multiple", file_types=["image", *FORMATS, ARCHIVE]
+            )
         )
         table = html("batch-table")
 
-    def on_upload(paths: list[str] | None) -> Iterator[str]:
-        yield from predict_all(service, paths)
+    def on_upload(paths: list[str] | None, request: gr.Request) -> Iterator[str]:
+        yield from predict_all(service, paths, language_of(request))
 
     files.upload(on_upload, files, table, concurrency_limit=BATCHES_AT_ONCE, **event_options("predict_all"))

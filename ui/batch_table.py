@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain, repeat
 
 from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction, Sure
+from ui.language import ENGLISH, Language
 from ui.markup import notice, text
 
 SHOWN_ROWS = 50
@@ -32,14 +33,18 @@ def predicted_cells(predicted: Prediction) -> Row:
     return cells
 
 
-def report(rows: Sequence[Row], remark: str = "") -> str:
+def report(rows: Sequence[Row], remark: str = "", say: Language = ENGLISH) -> str:
     """How many were predicted, ``remark``, the download and the first rows, as HTML."""
     columns = list(dict.fromkeys(["item", "title", "problem", *chain.from_iterable(rows)]))
     bad = sum(bool(row.get("problem")) for row in rows)
-    said = f"{len(rows) - bad:,} predicted, {bad:,} not (the column problem says why). {remark}"
+    said = [
+        say("{good} predicted, {bad} not (the column problem says why).", good=f"{len(rows) - bad:,}", bad=f"{bad:,}"),
+        remark,
+    ]
     if len(rows) > SHOWN_ROWS:
-        said += f" The first {SHOWN_ROWS} rows are shown; the download has all."
-    return f"{notice('Done', said)}{_download(columns, rows)}{_table(columns, rows[:SHOWN_ROWS])}"
+        said.append(say("The first {count} rows are shown; the download has all.", count=SHOWN_ROWS))
+    done = notice(say("Done"), " ".join(filter(None, said)))
+    return f"{done}{_download(columns, rows, say)}{_table(columns, rows[:SHOWN_ROWS], say)}"
 
 
 def defused(cell: str) -> str:
@@ -61,21 +66,22 @@ def _best(column: str, candidates: Sequence[Candidate], sure: bool | None) -> Ro
     return cells if sure is None else {**cells, f"{column} sure": "yes" if sure else "no"}
 
 
-def _download(columns: Sequence[str], rows: Sequence[Row]) -> str:
+def _download(columns: Sequence[str], rows: Sequence[Row], say: Language) -> str:
     """The file stands in the link itself, so that none lies on the server."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(map(defused, columns))
     writer.writerows([defused(row.get(column, "")) for column in columns] for row in rows)
     data = base64.b64encode(file.getvalue().encode("utf-8-sig")).decode()
-    return f'<a class="button" download="predictions.csv" href="data:text/csv;base64,{data}">Download as CSV</a>'
+    file_link = f'download="predictions.csv" href="data:text/csv;base64,{data}"'
+    return f'<a class="button" {file_link}>{say("Download as CSV")}</a>'
 
 
-def _table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+def _table(columns: Sequence[str], rows: Sequence[Row], say: Language) -> str:
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     body = "".join(f"<tr>{_cells(columns, row)}</tr>" for row in rows)
     return (
-        '<div class="table" tabindex="0" role="region" aria-label="Predictions"><table>'
+        f'<div class="table" tabindex="0" role="region" aria-label="{say("Predictions")}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from app.ranking import BY_MATCH
 from app.schema import Hit, Product
 from ui.address import Address
+from ui.language import Language
 from ui.markup import go, href, notice, picture_url, text
 
 LEVELS = {"best": "Best matches", "related": "Related", "none": "Further away"}
@@ -29,25 +30,22 @@ def graded(hits: Sequence[Hit], matched: bool | None, address: Address) -> str:
 
     ``matched`` is :attr:`app.schema.SearchResult.matched`; if it is false, that is said before all else.
     """
+    say = address.say
     if matched is False:
-        return notice("Nothing like it", NOTHING_LIKE_IT) + grid(hits, address)
+        return notice(say("Nothing like it"), say(NOTHING_LIKE_IT)) + grid(hits, address)
     if matched is None or address.sort != BY_MATCH:
         return grid(hits, address)
     parts = [(level, list(part)) for level, part in groupby(hits, key=lambda hit: hit.match or "none")]
     titles = LEVELS if parts[0][0] == "best" else {**LEVELS, "related": WITHOUT_BEST}
-    return "".join(f'<h3 class="level">{titles[level]}</h3>{grid(part, address)}' for level, part in parts)
+    return "".join(f'<h3 class="level">{say(titles[level])}</h3>{grid(part, address)}' for level, part in parts)
 
 
-def title_of(product: Product) -> str:
-    """What a product is called on the page, also where the catalog has no title for it."""
-    return product.title or next(iter(product.titles.values()), "") or product.id
-
-
-def picture(product: Product, number: int = 0, lazy: bool = True) -> str:
+def picture(product: Product, say: Language, number: int = 0, lazy: bool = True) -> str:
     """One picture of a product, or a placeholder of the same size."""
     if number >= len(product.images):
-        return '<span class="picture missing">No picture</span>'
-    alt = title_of(product) if number == 0 else f"{title_of(product)}, view {number + 1}"
+        return f'<span class="picture missing">{say("No picture")}</span>'
+    title = say.title_of(product)
+    alt = title if number == 0 else say("{title}, view {number}", title=title, number=number + 1)
     loading = ' loading="lazy"' if lazy else ""
     return (
         f'<span class="picture"><img src="{text(picture_url(product.id, number))}" alt="{text(alt)}"'
@@ -62,26 +60,30 @@ def price(product: Product) -> str:
     return f'<span class="price">{product.numbers["price"]:,.2f}</span>'
 
 
-def this_but(product: Product, label: str = "This, but …") -> str:
+def this_but(product: Product, address: Address, label: str = "This, but …") -> str:
     """A button that searches with the product's picture and waits for words; nothing for a picture on the web.
 
     The server fetches no picture for a shopper, so only pictures on its own disk can be searched with.
     """
     if not product.images or "://" in product.images[0]:
         return ""
+    say = address.say
+    meant = say("Search like {title}, but different", title=say.title_of(product))
     return (
-        f'<button type="button" class="this-but" {go(Address(like=product.id))} data-focus="words" '
-        f'aria-label="Search like {text(title_of(product))}, but different">{label}</button>'
+        f'<button type="button" class="this-but" {go(address.another(like=product.id))} data-focus="words" '
+        f'aria-label="{text(meant)}">{say(label)}</button>'
     )
 
 
 def _card(hit: Hit, address: Address) -> str:
-    product = hit.product
+    product, say = hit.product, address.say
+    match = say("{share} match", share=f"{max(hit.score, 0):.0%}")
+    score = say("Score {score}", score=f"{hit.score:.3f}")
     category = product.category[-1] if product.category else ""
     return (
-        f'<li class="item"><a class="card" {href(address.opened(product.id))}>{picture(product)}'
-        f'<span class="card-text"><span class="card-title">{text(title_of(product))}</span>'
+        f'<li class="item"><a class="card" {href(address.opened(product.id))}>{picture(product, say)}'
+        f'<span class="card-text"><span class="card-title">{text(say.title_of(product))}</span>'
         f'{price(product)}<span class="card-foot"><span class="card-category">{text(category)}</span>'
-        f'<span class="match" title="Score {hit.score:.3f}">{max(hit.score, 0):.0%} match</span>'
-        f"</span></span></a>{this_but(product)}</li>"
+        f'<span class="match" title="{score}">{match}</span>'
+        f"</span></span></a>{this_but(product, address)}</li>"
     )

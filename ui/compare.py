@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from app.serving import Service
 from ui.address import Address
 from ui.answers import failed
-from ui.cards import picture, title_of
-from ui.components import event_options, html
+from ui.cards import picture
+from ui.components import event_options, html, language_of, lead
+from ui.language import ENGLISH, Labels, Language
 from ui.markup import text
 from ui.photo import open_photo, photo_input
 
@@ -40,38 +41,42 @@ class Comparing:
         self._service = service
         self._comparison = Comparison(service.embedder, service.live, service.store, service.settings)
 
-    def choices(self) -> list[Choice]:
+    def choices(self, say: Language = ENGLISH) -> list[Choice]:
         """The published build in every way, then each other kept build of the model."""
-        ways = [(f"Published build, {way.value}", f"{way.name} ") for way in Way]
+        ways = [(say("Published build, {way}", way=say(way.value)), f"{way.name} ") for way in Way]
         try:
             published = self._service.store.published()
             kept = [build.build for build in self._comparison.builds() if build.build != published]
         except MoonError:
             return ways
-        return ways + [(f"Build {build}, {Way.FUSED.value}", f"{Way.FUSED.name} {build}") for build in kept]
+        fused = say(Way.FUSED.value)
+        return ways + [
+            (say("Build {build}, {way}", build=build, way=fused), f"{Way.FUSED.name} {build}") for build in kept
+        ]
 
-    def compare(self, words: str, path: str | None, left: str, right: str) -> str:
+    def compare(self, words: str, path: str | None, left: str, right: str, say: Language = ENGLISH) -> str:
         """Both sides' best products beside each other, with what differs; ``path`` is an uploaded photo."""
         try:
             photo = None if path is None else open_photo(path, self._service)
             query = Query(text=words, image=photo)
             hits = [self._search(query, side) for side in (left, right)]
         except MoonError as error:
-            return failed(error)
-        labels = {value: label for label, value in self.choices()}
-        return side_by_side((labels[left], hits[0]), (labels[right], hits[1]))
+            return failed(error, say)
+        labels = {value: label for label, value in self.choices(say)}
+        return side_by_side((labels[left], hits[0]), (labels[right], hits[1]), say)
 
     def _search(self, query: Query, side: str) -> list[Hit]:
         way, _, build = side.partition(" ")
         return self._comparison.search(query, Way[way], build or None, SHOWN)
 
 
-def side_by_side(left: Side, right: Side) -> str:
+def side_by_side(left: Side, right: Side, say: Language = ENGLISH) -> str:
     """Two ranked lists; each product says its place on the other side, if it has one there."""
     common = len(_places(left).keys() & _places(right).keys())
     most = max(len(left[1]), len(right[1]))
-    said = f'<p class="lead" role="status">{common} of the best {most} are on both sides.</p>'
-    return f'{said}<div class="compared">{_ranked(left, _places(right))}{_ranked(right, _places(left))}</div>'
+    said = say("{common} of the best {most} are on both sides.", common=common, most=most)
+    sides = _ranked(left, _places(right), say) + _ranked(right, _places(left), say)
+    return f'<p class="lead" role="status">{said}</p><div class="compared">{sides}</div>'
 
 
 def _places(side: Side) -> dict[str, int]:
@@ -79,54 +84,63 @@ def _places(side: Side) -> dict[str, int]:
     return {hit.product.id: place for place, hit in enumerate(side[1], start=1)}
 
 
-def _ranked(side: Side, others: dict[str, int]) -> str:
+def _ranked(side: Side, others: dict[str, int], say: Language) -> str:
     label, hits = side
-    rows = "".join(_row(hit, place, others.get(hit.product.id)) for place, hit in enumerate(hits, start=1))
-    return f'<section><h2 class="section">{text(label)}</h2><ol>{rows or "<li>Nothing found</li>"}</ol></section>'
+    rows = "".join(_row(hit, place, others.get(hit.product.id), say) for place, hit in enumerate(hits, start=1))
+    rows = rows or f"<li>{say('Nothing found')}</li>"
+    return f'<section><h2 class="section">{text(label)}</h2><ol>{rows}</ol></section>'
 
 
-def _row(hit: Hit, place: int, other: int | None) -> str:
+def _row(hit: Hit, place: int, other: int | None, say: Language) -> str:
+    page = Address(product=hit.product.id, lang=say.code)
     if other is None:
-        moved = '<span class="moved only">only here</span>'
+        moved = f'<span class="moved only">{say("only here")}</span>'
     else:
-        moved = "" if other == place else f'<span class="moved">there {other}</span>'
+        moved = "" if other == place else f'<span class="moved">{say("there {place}", place=other)}</span>'
     return (
-        f'<li><span class="place">{place}</span>{picture(hit.product)}'
-        f'<a href="{text(Address(product=hit.product.id))}" target="_blank">{text(title_of(hit.product))}</a>{moved}'
+        f'<li><span class="place">{place}</span>{picture(hit.product, say)}'
+        f'<a href="{text(page)}" target="_blank">{text(say.title_of(hit.product))}</a>{moved}'
         f'<span class="score">{hit.score:.3f}</span></li>'
     )
 
 
-def compare_tab(service: Service) -> None:
+def compare_tab(service: Service, labels: Labels) -> None:
     """Lay out the tab and connect its events. Its choices are those of the moment when it is opened."""
     comparing = Comparing(service)
     choices = comparing.choices()
-    with gr.Tab("Compare") as tab:
-        gr.HTML(f'<p class="lead">{LEAD}</p>', apply_default_css=False)
+    with gr.Tab(labels("Compare")) as tab:
+        lead(LEAD, labels)
         with gr.Row(elem_id="compare"):
             with gr.Column(scale=3, min_width=280):
                 words = gr.Textbox(
-                    label="Query",
-                    placeholder="e.g. green desk lamp",
+                    label=labels("Query"),
+                    placeholder=labels("e.g. green desk lamp"),
                     max_length=service.settings.max_text_chars,
                     max_lines=1,
                 )
                 with gr.Row():
-                    left = gr.Dropdown(choices, value=choices[0][1], label="Left", filterable=False, min_width=240)
-                    right = gr.Dropdown(choices, value=choices[1][1], label="Right", filterable=False, min_width=240)
-                submit = gr.Button("Compare", variant="primary")
+                    left = gr.Dropdown(
+                        choices, value=choices[0][1], label=labels("Left"), filterable=False, min_width=240
+                    )
+                    right = gr.Dropdown(
+                        choices, value=choices[1][1], label=labels("Right"), filterable=False, min_width=240
+                    )
+                submit = gr.Button(labels("Compare"), variant="primary")
             with gr.Column(scale=1, min_width=240):
-                photo = photo_input("Query photo")
+                photo = photo_input("Query photo", labels)
         compared = html("compared")
 
-    def on_select() -> tuple[Any, Any]:
-        now = comparing.choices()
+    def on_select(request: gr.Request) -> tuple[Any, Any]:
+        now = comparing.choices(language_of(request))
         return gr.update(choices=now), gr.update(choices=now)
+
+    def on_compare(query: str, path: str | None, one: str, other: str, request: gr.Request) -> str:
+        return comparing.compare(query, path, one, other, language_of(request))
 
     tab.select(on_select, None, [left, right], **event_options("compare_choices"))
     gr.on(
         [submit.click, words.submit],
-        comparing.compare,
+        on_compare,
         [words, photo, left, right],
         compared,
         concurrency_limit=COMPARISONS_AT_ONCE,

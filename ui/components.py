@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from ui.language import ENGLISH, LANGUAGES, Labels, Language
+from ui.markup import text
 from ui.theme import script
 
 HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
@@ -15,6 +17,16 @@ HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
 def html(elem_id: str, *scripts: str) -> gr.HTML:
     """An empty block for HTML of ui/markup.py; clicks on it become Gradio events by shop.js and ``scripts``."""
     return gr.HTML("", apply_default_css=False, elem_id=elem_id, js_on_load=script("shop.js", *scripts))
+
+
+def lead(english: str, labels: Labels) -> gr.HTML:
+    """A paragraph that says what the part of the page below it is for."""
+    return gr.HTML(labels.html(lambda say: f'<p class="lead">{text(say(english))}</p>'), apply_default_css=False)
+
+
+def language_of(request: gr.Request) -> Language:
+    """The language of the page that an event comes from; Gradio sends the page's address with it."""
+    return LANGUAGES.get(request.query_params.get("lang", ""), ENGLISH)
 
 
 def event_options(name: str) -> dict[str, Any]:

@@ -58,21 +58,24 @@ def photo_of(name: str) -> Path:
     raise BadInputError("the photo in this address is unknown; add a photo of your own")
 
 
-def buttons(examples: Sequence[Example]) -> str:
+def buttons(examples: Sequence[Example], address: Address) -> str:
     """One button per example: its words, its photo, or both."""
     if not examples:
         return ""
-    items = "".join(f"<li>{_button(example)}</li>" for example in examples)
-    return f'<section><h2 class="section">Try one of these</h2><ul class="examples">{items}</ul></section>'
+    items = "".join(f"<li>{_button(example, address)}</li>" for example in examples)
+    heading = address.say("Try one of these")
+    return f'<section><h2 class="section">{heading}</h2><ul class="examples">{items}</ul></section>'
 
 
-def _button(example: Example) -> str:
+def _button(example: Example, address: Address) -> str:
+    say = address.say
+    words = say(example.text)
     image = f'<img src="{_thumbnail(example.path)}" alt="" width="56" height="56">' if example.path else ""
-    words = example.text or "Search with this photo"
+    shown = words or say("Search with this photo")
     kind = "photo and text" if example.text and example.photo else "photo" if example.photo else "text"
     return (
-        f'<button type="button" class="example" {go(Address(example.text, example.photo or ""))}>{image}'
-        f'<span class="example-text">{text(words)}<span class="example-kind">{kind}</span></span></button>'
+        f'<button type="button" class="example" {go(address.another(words, photo=example.photo or ""))}>{image}'
+        f'<span class="example-text">{text(shown)}<span class="example-kind">{say(kind)}</span></span></button>'
     )
 
 

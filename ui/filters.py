@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.schema import CATEGORY_SEPARATOR, FacetValue, Filters, Range
 from ui.address import Address
+from ui.language import Language
 from ui.markup import go, label_of, text
 
 UNFOLDED = 8
@@ -34,7 +35,7 @@ def panel(facets: Mapping[str, Sequence[FacetValue]], address: Address, priced: 
     filters = address.filters
     groups = [_categories(facets.get("category", []), address)]
     if priced:
-        groups.append(_price(filters.ranges.get("price", Range())))
+        groups.append(_price(filters.ranges.get("price", Range()), address.say))
     for key, values in sorted(facets.items(), key=lambda facet: len(facet[1]) > LONG):
         if key != "category":
             groups.append(_attribute(key, values, address))
@@ -43,15 +44,16 @@ def panel(facets: Mapping[str, Sequence[FacetValue]], address: Address, priced: 
         return ""
     count = len(filters.category[-1:]) + sum(map(len, filters.attributes.values())) + len(filters.ranges)
     badge = f' <span class="badge">{count}</span>' if count else ""
+    heading = address.say("Filters")
     return (
-        f'<details class="filters" id="filters"><summary>Filters{badge}</summary>'
-        f'<nav class="facets" aria-label="Filters">{body}</nav></details>'
+        f'<details class="filters" id="filters"><summary>{heading}{badge}</summary>'
+        f'<nav class="facets" aria-label="{heading}">{body}</nav></details>'
     )
 
 
 def chips(address: Address) -> str:
     """What is chosen, each as a button that takes it away, and "Clear all"; nothing if nothing is chosen."""
-    filters = address.filters
+    filters, say = address.filters, address.say
     if not filters:
         return ""
     buttons = []
@@ -63,9 +65,9 @@ def chips(address: Address) -> str:
     for key, limits in filters.ranges.items():
         rest = {name: other for name, other in filters.ranges.items() if name != key}
         without = address.filtered(filters.model_copy(update={"ranges": rest}))
-        buttons.append(_chip(f"{label_of(key)}: {_interval(limits)}", without))
-    clear = f'<button type="button" class="link" {go(address.filtered(Filters()))}>Clear all</button>'
-    return f'<div class="chips" role="group" aria-label="Chosen filters">{"".join(buttons)}{clear}</div>'
+        buttons.append(_chip(f"{say(label_of(key))}: {_interval(limits, say)}", without))
+    clear = f'<button type="button" class="link" {go(address.filtered(Filters()))}>{say("Clear all")}</button>'
+    return f'<div class="chips" role="group" aria-label="{say("Chosen filters")}">{"".join(buttons)}{clear}</div>'
 
 
 def _toggled(address: Address, key: str, value: str) -> Address:
@@ -73,23 +75,27 @@ def _toggled(address: Address, key: str, value: str) -> Address:
 
 
 def _chip(label: str, without: Address) -> str:
+    meant = without.say("Remove filter {label}", label=label)
     return (
-        f'<button type="button" class="chip" {go(without)} aria-label="Remove filter {text(label)}">'
+        f'<button type="button" class="chip" {go(without)} aria-label="{text(meant)}">'
         f'{text(label)}<span aria-hidden="true">×</span></button>'
     )
 
 
-def _interval(limits: Range) -> str:
+def _interval(limits: Range, say: Language) -> str:
     """
-    >>> _interval(Range(min=10)), _interval(Range(min=10, max=99.5))
+    >>> from ui.language import ENGLISH
+    >>> _interval(Range(min=10), ENGLISH), _interval(Range(min=10, max=99.5), ENGLISH)
     ('from 10', '10 to 99.5')
     """
     if limits.max is None:
-        return f"from {limits.min:g}"
-    return f"up to {limits.max:g}" if limits.min is None else f"{limits.min:g} to {limits.max:g}"
+        return say("from {min}", min=f"{limits.min:g}")
+    if limits.min is None:
+        return say("up to {max}", max=f"{limits.max:g}")
+    return say("{min} to {max}", min=f"{limits.min:g}", max=f"{limits.max:g}")
 
 
-def _price(limits: Range) -> str:
+def _price(limits: Range, say: Language) -> str:
     """Two numbers; search.js puts them into the address."""
 
     def side(name: str, label: str, value: float | None) -> str:
@@ -99,8 +105,8 @@ def _price(limits: Range) -> str:
             f'value="{given}"></label>'
         )
 
-    sides = side("min", "From", limits.min) + side("max", "To", limits.max)
-    return f'<section data-facet="price"><h3>Price</h3><div class="limits">{sides}</div></section>'
+    sides = side("min", say("From"), limits.min) + side("max", say("To"), limits.max)
+    return f'<section data-facet="price"><h3>{say("Price")}</h3><div class="limits">{sides}</div></section>'
 
 
 def _categories(values: Sequence[FacetValue], address: Address) -> str:
@@ -117,10 +123,10 @@ def _categories(values: Sequence[FacetValue], address: Address) -> str:
         label, chosen = name.rsplit(CATEGORY_SEPARATOR, 1)[-1], depth + 1 == len(path)
         return _value(label, counts.get(name, 0), chosen, _toggled(address, "category", name), depth)
 
-    rows = [_value("All categories", None, False, _toggled(address, "category", ""), 0)] if above else []
+    rows = [_value(address.say("All categories"), None, False, _toggled(address, "category", ""), 0)] if above else []
     rows += [row(name, depth) for depth, name in enumerate(above)]
-    rows += _folded("category", [row(name, len(above)) for name in below])
-    return _group("category", "Category", rows)
+    rows += _folded("category", [row(name, len(above)) for name in below], address.say)
+    return _group("category", address.say("Category"), rows)
 
 
 def _attribute(key: str, values: Sequence[FacetValue], address: Address) -> str:
@@ -131,14 +137,14 @@ def _attribute(key: str, values: Sequence[FacetValue], address: Address) -> str:
         _value(value, counts.get(value, 0), value in chosen, _toggled(address, key, value))
         for value in [*missing, *counts]
     ]
-    return _group(key, label_of(key), _folded(key, rows)) if rows else ""
+    return _group(key, label_of(key), _folded(key, rows, address.say)) if rows else ""
 
 
-def _folded(key: str, rows: list[str]) -> list[str]:
+def _folded(key: str, rows: list[str], say: Language) -> list[str]:
     if len(rows) <= UNFOLDED + 2:
         return rows
     rest = "".join(rows[UNFOLDED:])
-    label = f"{len(rows) - UNFOLDED} more"
+    label = say("{count} more", count=len(rows) - UNFOLDED)
     more = f'<details id="more-{text(key)}"><summary>{label}</summary><ul>{rest}</ul></details>'
     return [*rows[:UNFOLDED], f"<li>{more}</li>"]
 

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from app.serving import Service
+from ui.address import Address
 from ui.compare import compare_tab
+from ui.language import Labels, language_script
 from ui.search import search_tab
 from ui.shop import Shop
 from ui.status import status_tab
@@ -23,11 +27,33 @@ CONCURRENT_REQUESTS = 8
 UPLOAD_LIFETIME_S = 3600
 
 
+class FirstScript:
+    """ASGI middleware: puts a script before all others of the page; Gradio runs its ``head`` after the first labels."""
+
+    def __init__(self, app: ASGIApp, script: str) -> None:
+        self._app = app
+        self._script = f"<script>{script}</script>".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_script(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["content-length"] = str(int(headers["content-length"]) + len(self._script))
+            elif message["type"] == "http.response.body":
+                message["body"] = message["body"].replace(b"<head>", b"<head>" + self._script, 1)
+            await send(message)
+
+        is_page = scope["type"] == "http" and scope["path"] == f"{scope.get('root_path', '')}/"
+        await self._app(scope, receive, send_with_script if is_page else send)
+
+
 def mount(api: FastAPI, service: Service) -> FastAPI:
     """Put the page at the root of the HTTP API's application. Returns the application."""
+    labels = Labels()
+    api.add_middleware(FirstScript, script=language_script())
     return gr.mount_gradio_app(
         api,
-        build(service),
+        build(service, labels),
         path="/",
         max_file_size=service.settings.max_image_bytes,
         footer_links=[],
@@ -38,25 +64,31 @@ def mount(api: FastAPI, service: Service) -> FastAPI:
         mcp_server=False,
         theme=theme(),
         css_paths=CSS,
+        i18n=labels.translations(),
     )
 
 
-def build(service: Service) -> gr.Blocks:
-    """The page as Gradio blocks, not yet served."""
+def build(service: Service, labels: Labels) -> gr.Blocks:
+    """The page as Gradio blocks, not yet served; its fixed texts are added to ``labels``."""
     shop = Shop(service)
     with gr.Blocks(
         title="MOON Search", analytics_enabled=False, delete_cache=(UPLOAD_LIFETIME_S, UPLOAD_LIFETIME_S)
     ) as page:
-        masthead = gr.HTML(apply_default_css=False)
+        masthead = gr.HTML(labels.html(shop.header), apply_default_css=False)
         with gr.Tabs():
-            with gr.Tab("Search"):
-                landing = search_tab(shop, service.settings.max_text_chars)
-            with gr.Tab("Understand"):
-                understand_tab(service)
-            compare_tab(service)
-            status_tab(service)
+            with gr.Tab(labels("Search")):
+                landing = search_tab(shop, service.settings.max_text_chars, labels)
+            with gr.Tab(labels("Understand")):
+                understand_tab(service, labels)
+            compare_tab(service, labels)
+            status_tab(service, labels)
+
+        def on_load(request: gr.Request) -> tuple[str, str]:
+            address = Address.parse(str(request.query_params))
+            return shop.header(address.say), shop.landing(address)
+
         page.load(
-            lambda: (shop.header(), shop.landing()),
+            on_load,
             outputs=[masthead, landing],
             api_visibility="private",
             show_progress="hidden",

@@ -15,6 +15,7 @@ from app.images import read_bytes
 from app.schema import Box
 from app.serving import Service
 from ui.address import Address
+from ui.language import Labels
 from ui.markup import go
 from ui.uploads import uploads_only
 
@@ -22,20 +23,20 @@ PREVIEW_PIXELS = 480
 FRAME_HELP = "Frame around the product: arrow keys move it, with Shift they change its size"
 
 
-def photo_input(label: str) -> gr.Image:
+def photo_input(label: str, labels: Labels) -> gr.Image:
     """An image input that hands over the path of the uploaded file, undecoded, so that our limits come first.
 
     A method is replaced on the instance, because Gradio writes a stub file beside modules that subclass a component.
     """
     image = gr.Image(
-        label=label,
+        label=labels(label),
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
         height=146,
-        placeholder="Drop or choose a photo",
+        placeholder=labels("Drop or choose a photo"),
         buttons=[],
         min_width=240,
-        alt_text="Your photo",
+        alt_text=labels("Your photo"),
         elem_classes="photo-input",
     )
     image.preprocess = _path_of  # type: ignore[method-assign]
@@ -73,20 +74,21 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
     left, top, width, height = x0 / photo.width, y0 / photo.height, (x1 - x0) / photo.width, (y1 - y0) / photo.height
     frame = f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
     corners = "".join(f'<span data-corner="{corner}"></span>' for corner in ("nw", "ne", "sw", "se"))
+    say = address.say
     choices = [
         ("Product", address.framed(None), address.box is None),
         ("Whole photo", address.whole(), address.box == address.whole().box),
     ]
     buttons = "".join(
-        f'<button type="button" class="choice" aria-pressed="{str(chosen).lower()}" {go(to)}>{label}</button>'
+        f'<button type="button" class="choice" aria-pressed="{str(chosen).lower()}" {go(to)}>{say(label)}</button>'
         for label, to, chosen in choices
     )
     return (
-        f'<figure class="framed"><div class="photo"><img src="{thumbnail(small)}" alt="The photo you search with" '
-        f'width="{small.width}" height="{small.height}" draggable="false">'
-        f'<button type="button" class="frame" style="{frame}" aria-label="{FRAME_HELP}">{corners}</button></div>'
+        f'<figure class="framed"><div class="photo"><img src="{thumbnail(small)}" '
+        f'alt="{say("The photo you search with")}" width="{small.width}" height="{small.height}" draggable="false">'
+        f'<button type="button" class="frame" style="{frame}" aria-label="{say(FRAME_HELP)}">{corners}</button></div>'
         f'<figcaption>{buttons}<button type="button" class="choice" {go(address.without_photo())} '
-        'aria-label="Remove photo">Remove</button></figcaption></figure>'
+        f'aria-label="{say("Remove photo")}">{say("Remove")}</button></figcaption></figure>'
     )
 
 

@@ -34,7 +34,7 @@ const send = () => {
   timers = [
     setTimeout(() => page.classList.add('waiting'), DIM_MS),
     setTimeout(() => { find('.slow').hidden = false; probe(); }, SLOW_MS),
-    setTimeout(() => warn('The search takes unusually long.', () => location.reload()), STUCK_MS),
+    setTimeout(() => warn('stuck', () => location.reload()), STUCK_MS),
   ];
   trigger('ask', { address: asking });
 };
@@ -49,7 +49,7 @@ document.addEventListener('answered', ({ detail: succeeded }) => {
   if (changedMeanwhile) { send(); return; }
   page.classList.remove('opening');
   find('.banner').hidden = succeeded;
-  if (!succeeded) { warn('The search did not get through.', ask); probe(); return; }
+  if (!succeeded) { warn('failed', ask); probe(); return; }
   const product = new URLSearchParams(sent).has('product');
   if (!product) answered = searchOf(sent);
   requestAnimationFrame(() => turn(product));
@@ -57,8 +57,8 @@ document.addEventListener('answered', ({ detail: succeeded }) => {
 
 // A server that is gone: a banner, and the page as it was once the server is back.
 let tryAgain = ask;
-const warn = (message, action) => {
-  find('.banner span').textContent = message;
+const warn = (problem, action) => {
+  find('.banner span').textContent = find('.banner').dataset[problem];
   find('.banner').hidden = false;
   tryAgain = action;
 };
@@ -72,7 +72,7 @@ const probe = async () => {
     if (lost) location.reload();
   } catch {
     lost = true;
-    warn('The shop cannot be reached. It is tried again every two seconds.', () => location.reload());
+    warn('gone', () => location.reload());
     nextProbe = setTimeout(probe, PROBE_MS);
   }
 };
@@ -122,6 +122,7 @@ const changed = (fields) => {
   }
   return `?${query}`;
 };
+const fresh = () => (params().has('lang') ? `?lang=${params().get('lang')}` : '?');
 let typing = null;
 const withTyped = (query) => {
   if (typing === null) return query;
@@ -136,7 +137,7 @@ const fill = () => {
   const now = params();
   const hasPhoto = now.has('photo') || now.has('like');
   if (words.value.trim() !== (now.get('q') ?? '')) words.value = now.get('q') ?? '';
-  words.placeholder = hasPhoto ? 'This, but … e.g. in blue' : 'e.g. green desk lamp';
+  words.placeholder = hasPhoto ? words.dataset.but : words.dataset.example;
   weight.value = now.get('weight') ?? 50;
   find('.weight').hidden = !(hasPhoto && now.get('q'));
   find('.own').hidden = now.get('photo') !== 'own';
@@ -154,8 +155,17 @@ document.addEventListener('click', (click) => {
   }
   if ('stay' in target.dataset) firstNew = document.querySelectorAll('#results .card').length;
   if ('back' in target.dataset && history.state?.depth) history.go(-history.state.depth);
-  else go(target.dataset.go, { stay: 'stay' in target.dataset });
+  else go(target.dataset.go || fresh(), { stay: 'stay' in target.dataset });
   if (target.dataset.focus) document.getElementById(target.dataset.focus).focus();
+});
+
+// Another language: the page anew, with the same search.
+document.addEventListener('click', ({ target }) => {
+  const link = target.closest('[data-lang]');
+  if (link === null) return;
+  const query = params();
+  query.set('lang', link.dataset.lang);
+  link.href = withTyped(`?${query}`);
 });
 
 // Words: searched while they are typed, at once with Enter.
@@ -214,5 +224,5 @@ dropped.addEventListener('drop', (drop) => {
   if (photo) take(photo);
 });
 
-if (location.search) page.classList.add('opening');
+if ([...params().keys()].some((name) => name !== 'lang')) page.classList.add('opening');
 show();

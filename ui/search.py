@@ -7,33 +7,42 @@ from gradio.components.base import Component
 
 from ui.address import Address
 from ui.components import HEATMAPS, event_options, html
+from ui.language import Labels, Language
 from ui.photo import photo_input
 from ui.shop import Shop
 from ui.theme import script
 
-_FORM = """
+NO_PHOTO = "The address holds this search, but not your photo: who opens it is asked for one."
+GONE = "The shop cannot be reached. It is tried again every two seconds."
+
+
+def _form(say: Language, max_text_chars: int) -> str:
+    """What search.js works with, its own texts in ``data-`` attributes."""
+    return f"""
 <form role="search">
-  <label for="words">What are you looking for?</label>
+  <label for="words">{say("What are you looking for?")}</label>
   <div class="words">
-    <input id="words" type="search" placeholder="e.g. green desk lamp" maxlength="%d" autocomplete="off"
-      enterkeyhint="search">
-    <button class="button primary">Search</button>
-    <button type="button" class="button" data-go="?">Start over</button>
+    <input id="words" type="search" maxlength="{max_text_chars}" autocomplete="off" enterkeyhint="search"
+      data-example="{say("e.g. green desk lamp")}" data-but="{say("This, but … e.g. in blue")}">
+    <button class="button primary">{say("Search")}</button>
+    <button type="button" class="button" data-go="">{say("Start over")}</button>
   </div>
   <div class="weight" hidden>
-    <label for="weight">What counts more?</label>
-    <span aria-hidden="true">Photo</span>
+    <label for="weight">{say("What counts more?")}</label>
+    <span aria-hidden="true">{say("Photo")}</span>
     <input id="weight" type="range" min="0" max="100" step="10" value="50">
-    <span aria-hidden="true">Words</span>
+    <span aria-hidden="true">{say("Words")}</span>
   </div>
-  <p class="hint own" hidden>The address holds this search, but not your photo: who opens it is asked for one.</p>
+  <p class="hint own" hidden>{say(NO_PHOTO)}</p>
 </form>
-<p class="slow" role="status" hidden>Still searching …</p>
-<div class="banner" role="alert" hidden><span></span> <button type="button" class="link again">Try again</button></div>
+<p class="slow" role="status" hidden>{say("Still searching …")}</p>
+<div class="banner" role="alert" hidden data-stuck="{say("The search takes unusually long.")}"
+  data-failed="{say("The search did not get through.")}" data-gone="{say(GONE)}">
+  <span></span> <button type="button" class="link again">{say("Try again")}</button></div>
 """
 
 
-def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
+def search_tab(shop: Shop, max_text_chars: int, labels: Labels) -> gr.HTML:
     """Lay out the search tab and connect its events. Returns the component that is shown before a search.
 
     Every action changes the page's address (search.js), and one event asks for the whole of it: a reload, a shared link
@@ -41,11 +50,10 @@ def search_tab(shop: Shop, max_text_chars: int) -> gr.HTML:
     """
     with gr.Row(elem_id="ask"):
         with gr.Column(scale=3, min_width=280):
-            ask = gr.HTML(
-                _FORM % max_text_chars, apply_default_css=False, elem_id="form", js_on_load=script("search.js")
-            )
+            form = labels.html(lambda say: _form(say, max_text_chars))
+            ask = gr.HTML(form, apply_default_css=False, elem_id="form", js_on_load=script("search.js"))
         with gr.Column(scale=1, min_width=240):
-            photo = photo_input("Photo")
+            photo = photo_input("Photo", labels)
             framed = html("framed", "frame.js")
     with gr.Row(elem_id="browse"):
         panel = html("panel")

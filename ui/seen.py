@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 
 from app.moon.heatmap import Heat
 from app.schema import Box
+from ui.language import ENGLISH, Language
 from ui.markup import text
 from ui.photo import PREVIEW_PIXELS, thumbnail
 
@@ -15,6 +16,7 @@ COOL, WARM = np.array([255, 214, 10]), np.array([208, 0, 60])
 FRAME = "#4338ca"
 STRONGEST = 0.78
 """Opacity of the warmest part."""
+PLACES = (("upper left", "upper", "upper right"), ("left", "middle", "right"), ("lower left", "lower", "lower right"))
 NOTICEABLE = 1e-4
 """Lost similarity below which a picture has no warm part."""
 
@@ -27,11 +29,11 @@ def overlay(heat: Heat, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(layer.round().astype(np.uint8), "RGBA")
 
 
-def warm_parts(photo: Image.Image, heat: Heat, caption: str) -> str:
+def warm_parts(photo: Image.Image, heat: Heat, caption: str, say: Language = ENGLISH) -> str:
     """The photo under its heat, with an alternative text that says where it is warmest."""
     small = _small(photo)
     shown = Image.alpha_composite(small.convert("RGBA"), overlay(heat, small.size)).convert("RGB")
-    return _figure(shown, caption, f"{caption}: {_warmest(heat)}")
+    return _figure(shown, caption, say("{caption}: {warmest}", caption=caption, warmest=_warmest(heat, say)))
 
 
 def core_product(photo: Image.Image, box: Box, caption: str) -> str:
@@ -58,20 +60,19 @@ def _figure(shown: Image.Image, caption: str, alternative: str) -> str:
     )
 
 
-def _warmest(heat: Heat) -> str:
+def _warmest(heat: Heat, say: Language) -> str:
     """Where the centre of the warmth lies, in words.
 
-    >>> _warmest(np.eye(1, 9, dtype=np.float32).reshape(3, 3))
+    >>> _warmest(np.eye(1, 9, dtype=np.float32).reshape(3, 3), ENGLISH)
     'warmest in the upper left'
     """
     if heat.max() <= NOTICEABLE:
-        return "no part stands out"
+        return say("no part stands out")
     rows, columns = (np.arange(side) + 0.5 for side in heat.shape)
     down = float((heat.sum(axis=1) * rows).sum() / heat.sum() / heat.shape[0])
     across = float((heat.sum(axis=0) * columns).sum() / heat.sum() / heat.shape[1])
-    places = [_third(down, "upper", "lower"), _third(across, "left", "right")]
-    return f"warmest in the {' '.join(filter(None, places)) or 'middle'}"
+    return say("warmest in the {place}", place=say(PLACES[_third(down)][_third(across)]))
 
 
-def _third(share: float, first: str, last: str) -> str:
-    return first if share < 0.4 else last if share > 0.6 else ""
+def _third(share: float) -> int:
+    return 0 if share < 0.4 else 2 if share > 0.6 else 1

@@ -21,6 +21,7 @@ from ui import detail, examples, filters
 from ui.address import MAX_SHOWN, OWN_PHOTO, PAGE_SIZE, Address
 from ui.answers import failed, timings
 from ui.cards import graded
+from ui.language import ENGLISH, LANGUAGES, Language
 from ui.markup import go, notice, text
 from ui.photo import framed, in_pixels, open_photo
 from ui.seen import warm_parts
@@ -30,6 +31,9 @@ CATEGORIES = 1000
 SORTS = {BY_MATCH: "match", "price": "price, lowest first", "-price": "price, highest first"}
 WHY = "Coloured parts bring the picture nearer to your search"
 NOTHING_FULFILS = "Nothing in this catalog fulfils the filters. Take one away, or clear all of them."
+
+
+EMPTY = Address()
 
 
 class Answer(NamedTuple):
@@ -46,20 +50,21 @@ class Shop:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def header(self) -> str:
-        """Name, tagline, and what is being searched."""
+    def header(self, say: Language = ENGLISH) -> str:
+        """Name, tagline, what is being searched, and the page's other languages."""
         try:
             with self._service.live.index() as index:
-                facts = f"{index.manifest.products:,} products · {index.manifest.model}"
+                products = say("{count} products", count=f"{index.manifest.products:,}")
+                facts = f"{products} · {index.manifest.model}"
         except MoonError:
             facts = ""
         return (
             '<header class="masthead"><h1>MOON <span>Search</span></h1>'
-            "<p>Find products by words, by a photo, or by both.</p>"
-            f'<p class="masthead-facts">{text(facts)}</p></header>'
+            f"<p>{say('Find products by words, by a photo, or by both.')}</p>"
+            f'<p class="masthead-facts">{text(facts)}</p>{_languages(say)}</header>'
         )
 
-    def landing(self) -> str:
+    def landing(self, address: Address = EMPTY) -> str:
         """What is shown as long as nothing is searched: examples and the catalog's categories."""
         try:
             with self._service.live.index() as index:
@@ -70,14 +75,15 @@ class Shop:
                 ]
                 ready = examples.examples_for(index.manifest.catalog)
         except MoonError as error:
-            return failed(error)
+            return failed(error, address.say)
         items = "".join(
-            f'<li><button type="button" class="tile" {go(_category(tile.value))}>{text(tile.value)}'
+            f'<li><button type="button" class="tile" {go(_category(tile.value, address))}>{text(tile.value)}'
             f'<span class="count">{tile.count:,}</span></button></li>'
             for tile in tiles
         )
-        browse = f'<section><h2 class="section">Browse the catalog</h2><ul class="tiles">{items}</ul></section>'
-        return f'<div class="landing">{examples.buttons(ready)}{browse if items else ""}</div>'
+        heading = address.say("Browse the catalog")
+        browse = f'<section><h2 class="section">{heading}</h2><ul class="tiles">{items}</ul></section>'
+        return f'<div class="landing">{examples.buttons(ready, address)}{browse if items else ""}</div>'
 
     def search(self, address: Address, upload: str | None) -> Answer:
         """The answer to what the address asks for, empty for nothing. ``upload`` is the path of the shopper's photo."""
@@ -101,7 +107,7 @@ class Shop:
             )
             priced = self._has_prices()
         except MoonError as error:
-            return Answer(photo, "", f'<div class="results">{failed(error)}</div>')
+            return Answer(photo, "", f'<div class="results">{failed(error, address.say)}</div>')
         if image is not None:
             photo = framed(image, query.box or found.box, address)  # the shopper's own, not the model's padded one
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
@@ -116,7 +122,7 @@ class Shop:
             similar = self._service.engine.similar(product.id, limit=SIMILAR).hits
             variants = self._service.engine.variants(product.id, limit=SIMILAR)
         except MoonError as error:
-            return detail.missing(failed(error), address)
+            return detail.missing(failed(error, address.say), address)
         return detail.detail(product, similar, variants, address, matched)
 
     def matched(self, address: Address, upload: str | None) -> str:
@@ -128,8 +134,9 @@ class Shop:
             with watch.stage("look"):
                 heat = heatmap(self._service.embedder, picture, query)
         except MoonError as error:
-            return failed(error)
-        return f'<div role="status">{warm_parts(picture, heat, WHY)}{timings(watch.timings())}</div>'
+            return failed(error, address.say)
+        say = address.say
+        return f'<div role="status">{warm_parts(picture, heat, say(WHY), say)}{timings(watch.timings(), say)}</div>'
 
     def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Query:
         """What the address searches for. Raises BadInputError if its photo is not here or cannot be read."""
@@ -161,37 +168,48 @@ class Shop:
             return open_photo(photo, self._service)
 
 
-def _category(path: str) -> Address:
+def _category(path: str, address: Address) -> Address:
     """The search for all that a category holds, its own name as the words."""
     levels = path.split(CATEGORY_SEPARATOR)
-    return Address(levels[-1], filters=Filters(category=levels))
+    return address.another(levels[-1], filters=Filters(category=levels))
 
 
 def _results(found: SearchResult, address: Address, priced: bool) -> str:
-    hits = found.hits[: address.shown]
+    hits, say = found.hits[: address.shown], address.say
     more = ""
     count = 0 if found.matched is False else len(hits)
     title = f'<div role="status"><h2 class="section">{_heading(address, count)}</h2></div>'
     head = f'<div class="results-head">{title}{_sorting(address) if priced else ""}</div>{filters.chips(address)}'
-    body = graded(hits, found.matched, address) if hits else notice("No results", NOTHING_FULFILS)
+    body = graded(hits, found.matched, address) if hits else notice(say("No results"), say(NOTHING_FULFILS))
     if len(found.hits) > address.shown and address.shown < MAX_SHOWN:
         longer = replace(address, shown=min(address.shown + PAGE_SIZE, MAX_SHOWN))
-        more = (
-            f'<div class="more"><button type="button" class="button" {go(longer)} data-stay>More results</button></div>'
-        )
-    return f'<div class="results">{head}{body}{more}{timings(found.timings)}</div>'
+        label = say("More results")
+        more = f'<div class="more"><button type="button" class="button" {go(longer)} data-stay>{label}</button></div>'
+    return f'<div class="results">{head}{body}{more}{timings(found.timings, say)}</div>'
 
 
 def _heading(address: Address, count: int) -> str:
+    say = address.say
     asked = [f"<q>{text(' '.join(address.words.split()))}</q>"] if address.words.strip() else []
-    asked += ["this product" if address.like else "your photo"] if address.has_photo else []
-    found = {0: "No match", 1: "One match"}.get(count, f"Best {count} matches")
-    return f"{found} for {' and '.join(asked)}"
+    asked += [say("this product") if address.like else say("your photo")] if address.has_photo else []
+    both = say("{words} and {photo}", words=asked[0], photo=asked[1]) if len(asked) > 1 else asked[0]
+    found = {0: "No match for {asked}", 1: "One match for {asked}"}.get(count, "Best {count} matches for {asked}")
+    return say(found, count=count, asked=both)
+
+
+def _languages(say: Language) -> str:
+    """A link for each other language; search.js lets it keep the search."""
+    others = "".join(
+        f'<a href="?lang={other.code}" data-lang="{other.code}" lang="{other.locale}">{other.name}</a>'
+        for other in LANGUAGES.values()
+        if other != say
+    )
+    return f'<nav class="languages" aria-label="{say("Language")}">{others}</nav>'
 
 
 def _sorting(address: Address) -> str:
     options = "".join(
-        f'<option value="{key}"{" selected" if key == address.sort else ""}>{label}</option>'
+        f'<option value="{key}"{" selected" if key == address.sort else ""}>{address.say(label)}</option>'
         for key, label in SORTS.items()
     )
-    return f'<label class="sorting">Sort by <select name="sort">{options}</select></label>'
+    return f'<label class="sorting">{address.say("Sort by")} <select name="sort">{options}</select></label>'

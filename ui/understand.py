@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 from ui import prediction
 from ui.answers import failed, timings
 from ui.batch import batch_section
-from ui.components import HEATMAPS, event_options, html
+from ui.components import HEATMAPS, event_options, html, language_of, lead
+from ui.language import ENGLISH, Labels, Language
 from ui.photo import open_photo, photo_input
 from ui.seen import core_product, warm_parts
 
-LEAD = (
-    '<p class="lead">Give a product\'s photo, its title, or both, and see which category and which '
-    "attributes the model reads from them.</p>"
-)
+LEAD = "Give a product's photo, its title, or both, and see which category and attributes the model reads from them."
+HINT = "Coloured parts matter: where they are covered, the photo loses similarity."
 
 
 class Understanding:
@@ -33,18 +32,18 @@ class Understanding:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def predict(self, title: str, path: str | None) -> str:
+    def predict(self, title: str, path: str | None, say: Language = ENGLISH) -> str:
         """Bars per category level and attribute, and the core product in a photo; ``path`` is an uploaded file."""
         watch = Stopwatch()
         try:
             photo = self._open(path, watch)
             predicted = self._service.predictor.predict(image=photo, title=title, watch=watch)
-            seen = "" if photo is None else self._core_product(photo, title)
+            seen = "" if photo is None else self._core_product(photo, title, say)
         except MoonError as error:
-            return failed(error)
-        return f"{seen}{prediction.bars(predicted)}{timings(predicted.timings)}"
+            return failed(error, say)
+        return f"{seen}{prediction.bars(predicted, say)}{timings(predicted.timings, say)}"
 
-    def look(self, title: str, path: str | None) -> str:
+    def look(self, title: str, path: str | None, say: Language = ENGLISH) -> str:
         """Heatmaps of a photo side by side: by itself, and for the title if there is one."""
         watch = Stopwatch()
         try:
@@ -53,19 +52,19 @@ class Understanding:
                 raise BadInputError("there is no photo to look at; add one")
             with watch.stage("look"):
                 wanted = {
-                    "The photo by itself": None,
-                    **({"For the title": Query(text=title)} if title.strip() else {}),
+                    say("The photo by itself"): None,
+                    **({say("For the title"): Query(text=title)} if title.strip() else {}),
                 }
                 heats = heatmaps(self._service.embedder, photo, list(wanted.values()))
         except MoonError as error:
-            return failed(error)
-        figures = "".join(warm_parts(photo, heat, caption) for heat, caption in zip(heats, wanted, strict=True))
-        hint = '<p class="lead">Coloured parts matter: where they are covered, the photo loses similarity.</p>'
-        return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings())}'
+            return failed(error, say)
+        figures = "".join(warm_parts(photo, heat, caption, say) for heat, caption in zip(heats, wanted, strict=True))
+        hint = f'<p class="lead">{say(HINT)}</p>'
+        return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings(), say)}'
 
-    def _core_product(self, photo: Image, title: str) -> str:
+    def _core_product(self, photo: Image, title: str, say: Language) -> str:
         _, boxes = self._service.embedder.embed_queries([Query(text=title, image=photo)])
-        found = "The product that was found in the photo"
+        found = say("The product that was found in the photo")
         return "" if boxes[0] is None else f'<div class="sights">{core_product(photo, boxes[0], found)}</div>'
 
     def _open(self, path: str | None, watch: Stopwatch) -> Image | None:
@@ -75,29 +74,32 @@ class Understanding:
             return open_photo(path, self._service)
 
 
-def understand_tab(service: Service) -> None:
+def understand_tab(service: Service, labels: Labels) -> None:
     """Lay out the tab and connect its events."""
     understanding = Understanding(service)
     with gr.Row(elem_id="understand"):
         with gr.Column(scale=1, min_width=280):
-            gr.HTML(LEAD, apply_default_css=False)
-            photo = photo_input("Product photo")
+            lead(LEAD, labels)
+            photo = photo_input("Product photo", labels)
             title = gr.Textbox(
-                label="Product title",
-                placeholder="For example: Green armchair",
+                label=labels("Product title"),
+                placeholder=labels("For example: Green armchair"),
                 max_length=service.settings.max_text_chars,
                 max_lines=1,
             )
-            submit = gr.Button("Predict", variant="primary")
-            look = gr.Button("Show where the model looks", variant="secondary")
+            submit = gr.Button(labels("Predict"), variant="primary")
+            look = gr.Button(labels("Show where the model looks"), variant="secondary")
         with gr.Column(scale=2, min_width=280):
             heats = html("heats")
             predicted = html("predicted")
     asked = [title, photo]
 
-    def on_predict(words: str, path: str | None) -> tuple[str, str]:
-        return understanding.predict(words, path), ""
+    def on_predict(words: str, path: str | None, request: gr.Request) -> tuple[str, str]:
+        return understanding.predict(words, path, language_of(request)), ""
+
+    def on_look(words: str, path: str | None, request: gr.Request) -> str:
+        return understanding.look(words, path, language_of(request))
 
     gr.on([submit.click, title.submit], on_predict, asked, [predicted, heats], **event_options("predict"))
-    look.click(understanding.look, asked, heats, **HEATMAPS, **event_options("look"))
-    batch_section(service)
+    look.click(on_look, asked, heats, **HEATMAPS, **event_options("look"))
+    batch_section(service, labels)

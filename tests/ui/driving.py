@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from playwright.sync_api import Locator, Page
 
 from tests.ui.sample_shop import DEMO
+from ui.language import ENGLISH, Language
 
 OpenPage = Callable[..., Page]
 PHOTO = DEMO / "photos" / "bs0-couch-c0_p0.webp"
@@ -15,8 +16,8 @@ OTHER_PHOTO = DEMO / "photos" / "bs0-bed2-c0_p0.webp"
 EXAMPLE = "photo=bs0-bed2-c0_p0"
 
 
-def words(page: Page) -> Locator:
-    return page.get_by_label("What are you looking for?")
+def words(page: Page, say: Language = ENGLISH) -> Locator:
+    return page.get_by_label(say("What are you looking for?"))
 
 
 def heading(page: Page) -> Locator:

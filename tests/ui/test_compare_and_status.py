@@ -60,7 +60,7 @@ def test_the_age_is_told_in_the_largest_unit_that_fits():
         "1 hour": timedelta(minutes=61),
         "less than a minute": timedelta(seconds=59),
     }
-    assert [age(created, created + span) for span in spans.values()] == list(spans)
+    assert [age(created, now=created + span) for span in spans.values()] == list(spans)
 
 
 def test_without_an_index_the_status_says_how_to_build_one(tmp_path):

@@ -18,6 +18,7 @@ from ui.address import MAX_SHOWN, Address
 from ui.batch_table import predicted_cells
 from ui.cards import graded
 from ui.examples import examples_for
+from ui.language import Labels
 from ui.photo import framed, photo_input
 from ui.shop import Shop
 
@@ -46,7 +47,9 @@ def test_any_product_id_fits_into_the_address_of_its_pictures():
 @pytest.mark.parametrize("product", hostile_products(), ids=HOSTILE_TITLES)
 def test_a_hostile_product_adds_no_element_and_no_template(product: Product):
     page = detail.detail(product, [], [], Address())
-    harmless = detail.detail(Product(**{**product.model_dump(), "title": "x"}), [], [], Address())
+    harmless = detail.detail(
+        Product(**{**product.model_dump(), "title": "x", "titles": {"de": "x"}}), [], [], Address()
+    )
     assert page.count("<") == harmless.count("<")
     assert "${" not in page
     assert "{{" not in page
@@ -97,7 +100,7 @@ def test_attributes_with_very_many_values_come_last():
 
 
 def test_a_photo_is_never_fetched_from_an_address():
-    fetch = photo_input("Photo").async_move_resource_to_block_cache("http://127.0.0.1:9/photo.jpg")
+    fetch = photo_input("Photo", Labels()).async_move_resource_to_block_cache("http://127.0.0.1:9/photo.jpg")
     with ThreadPoolExecutor(1) as thread, pytest.raises(gr.Error, match="not fetched"):
         thread.submit(asyncio.run, fetch).result()
 
