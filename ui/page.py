@@ -43,7 +43,7 @@ class FirstScript:
                 message["body"] = message["body"].replace(b"<head>", b"<head>" + self._script, 1)
             await send(message)
 
-        is_page = scope["type"] == "http" and scope["path"] == f"{scope.get('root_path', '')}/"
+        is_page = scope.get("method") == "GET" and scope["path"] == f"{scope.get('root_path', '')}/"
         await self._app(scope, receive, send_with_script if is_page else send)
 
 

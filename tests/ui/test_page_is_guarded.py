@@ -27,6 +27,13 @@ def test_the_page_has_its_policy_and_lets_no_other_site_read_it(page):
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_the_page_settles_its_language_before_gradio_asks_for_it(page):
+    answer = page.get("/")
+    assert answer.text.index("LOCALES = ") < answer.text.index("gradio_config")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert page.post("/").status_code == 405
+
+
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/upload"])
 def test_bodies_that_are_sent_to_the_page_are_limited_too(page, path):
     def chunks():
