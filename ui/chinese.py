@@ -156,7 +156,9 @@ TEXTS = {
     # many products at once
     "Many products at once": "批量处理商品",
     "Tables ({kinds}), of which only the titles are used, photos, and {archive} files of photos: up to {rows} rows and "
-    "photos together.": "表格（{kinds}，只使用其中的标题）、照片和装有照片的 {archive} 文件：行与照片合计最多 {rows} 个。",
+    "photos together.": (
+        "表格（{kinds}，只使用其中的标题）、照片和装有照片的 {archive} 文件：行与照片合计最多 {rows} 个。"
+    ),
     "Choose tables or photos": "选择表格或照片",
     "Predicted": "已预测",
     "{done} of {count}": "{done} / {count}",
