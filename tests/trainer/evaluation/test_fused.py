@@ -11,9 +11,9 @@ VECTORS = np.eye(3, 4, dtype=np.float32)
 
 
 def test_words_and_vectors_decide_together():
-    even = np.array([[0.6, 0.6, 0.5, 0.1]], dtype=np.float32)
+    near = np.array([[0.6, 0.59, 0.5, 0.1]], dtype=np.float32)
     with FusedSearch(PRODUCTS, VECTORS) as search:
-        assert search.rank(["desk lamp", "???"], np.repeat(even, 2, axis=0), depth=2).tolist() == [[2, 0], [0, 1]]
+        assert search.rank(["desk lamp", "???"], np.repeat(near, 2, axis=0), depth=2).tolist() == [[2, 0], [0, 1]]
 
 
 def test_missing_places_are_marked():
