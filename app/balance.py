@@ -14,6 +14,10 @@ EVEN = 0.5
 """The weight at which a query's vector is the model's joint vector of photo and text."""
 
 
+NOTHING = 1e-6
+"""A sum of unit vectors that is shorter than this points nowhere."""
+
+
 def parts_of(query: Query, text_weight: float) -> list[tuple[Query, float]]:
     """The queries whose vectors, weighted so, make up the query's: the joint one, and photo or text alone.
 
@@ -35,6 +39,12 @@ def weight_of_words(text_weight: float) -> float:
 
 
 def mean_direction(vectors: NDArray[np.float32], shares: list[float]) -> NDArray[np.float32]:
-    """The weighted sum of ``vectors`` (items, dimensions), as a vector of length 1 and shape (dimensions,)."""
+    """The weighted sum of ``vectors`` (items, dimensions), as a vector of length 1 and shape (dimensions,).
+
+    Raises BadInputError if they cancel each other out.
+    """
     total = np.asarray(shares, dtype=np.float32) @ vectors
-    return total / np.linalg.norm(total)
+    length = np.linalg.norm(total)
+    if length < NOTHING:
+        raise BadInputError("what is wanted and what is not cancel each other out; leave one of them out")
+    return total / length

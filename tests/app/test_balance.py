@@ -48,3 +48,9 @@ def test_a_query_without_photo_or_text_has_nothing_to_weigh(query):
 def test_the_mean_direction_has_length_one():
     vectors = np.eye(2, dtype=np.float32)
     np.testing.assert_allclose(mean_direction(vectors, [0.5, 0.5]), [0.5**0.5, 0.5**0.5], rtol=1e-6)
+
+
+def test_vectors_that_cancel_each_other_out_are_refused():
+    vectors = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
+    with pytest.raises(BadInputError, match="cancel"):
+        mean_direction(vectors, [0.5, -0.5])
