@@ -3,11 +3,11 @@
     python benchmarks/features.py MODEL [MODEL ...] [--steps 150]
 
 Each MODEL is a starter, for instance one that `trainer starter` wrote, whose tower is frozen as ImageNet left it, and
-one that `trainer fit` tuned. Features are means and deviations of channels, of the pixels and of the tower's maps.
-Prints a markdown table: R@1 of the design by features as they are (standardised cosines), and after a matrix was taught
-as in the stage `looks`, for photos, crops by the true box, and both together, among all SKUs but those of the test
-split. And what a linear reading tells of the first picture of a development product: its category at level 2 and its
-first colour (logistic regression on training products).
+one that `trainer fit` tuned. Features are means and deviations of channels, of the pixels and of the tower's maps, the
+last of which is pooled to visual tokens. Prints a markdown table: R@1 of the design by features as they are
+(standardised cosines), and after a matrix was taught as in the stage `looks`, for photos, crops by the true box, and
+both together, among all SKUs but those of the test split. And what a linear reading tells of the first picture of a
+development product: its category at level 2 and its first colour (logistic regression on training products).
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ FEATURES = (
     Features("mean of the last map", range(LAST, LAST + 1), deviations=False),
     Features("mean and deviation of the last map", range(LAST, LAST + 1)),
     Features("of the last three maps", range(LAST - 2, LAST + 1)),
-    Features("of the pixels and all maps but the last", range(LAST)),
-    Features("of the pixels and all maps (the starter's)", range(LAST + 1)),
+    Features("of the pixels and all maps but the last (the starter's)", range(LAST)),
+    Features("of the pixels and all maps", range(LAST + 1)),
 )
 
 
@@ -91,12 +91,22 @@ def main() -> None:
         sizes = (COLOURS, *(channels for *_, channels, _ in LOOKED_AT), module.model.config.vision_config.hidden_size)
         for features in FEATURES:
             chosen = features.columns(sizes)
-            statistics = _only(starter.statistics, chosen)
+            statistics = _only(_with_the_last(starter), chosen)
             path = PicturePath(len(chosen), *_widths(module.model.moon_skip.pictures))
             found = _taught(path, statistics, corpus, store, given.steps, home)
             cells = [f"{value:.3f}" for value in (*found, *_probes(statistics, home))]
             print(f"| {Path(model).name} | {features.about} | {' | '.join(cells)} |", flush=True)
         starter.give_back()
+
+
+def _with_the_last(starter: Starter) -> Statistics:
+    """The tower's statistics, and behind them mean and deviation of its visual tokens."""
+
+    def statistics(views: Sequence[View]) -> Tensor:
+        maps, seen = starter.stand_in.split(starter.tokens(views))
+        return torch.cat([seen, maps.mean(dim=(2, 3)), maps.std(dim=(2, 3))], dim=1)
+
+    return statistics
 
 
 def _only(statistics: Statistics, chosen: Tensor) -> Statistics:

@@ -21,14 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from features import FEATURES
 from looks import cell, packshot
 from torch import Tensor, nn
 
 from app.moon.load import load_module
 from app.moon.prompt import label_text
 from app.moon.skip import PicturePath
-from app.moon.tower import COLOURS, LOOKED_AT
 from app.schema import category_levels
 from app.settings import ROOT, read_settings
 from trainer.checkpoints.starter import TOWER, TOWER_FILE
@@ -53,12 +51,11 @@ def main() -> None:
     cache = settings.data / "trainer"
     module = load_module(given.model, torch.float32)
     starter = Starter(module, PictureStore(cache, settings).read, cache)
-    sizes = (COLOURS, *(channels for *_, channels, _ in LOOKED_AT), module.model.config.vision_config.hidden_size)
-    mean_of_last = FEATURES[0].columns(sizes)
     shown = [item for item in home.products if item.split != "test" and item.product.images]
     views = [packshot(home, item.product.images[0]) for item in shown]
-    parts = [starter.statistics(views[start : start + 32])[:, mean_of_last] for start in range(0, len(views), 32)]
-    seen, train = torch.cat(parts), np.array([item.split == "train" for item in shown])
+    parts = (starter.stand_in.split(starter.tokens(views[start : start + 32]))[0] for start in range(0, len(views), 32))
+    seen = torch.cat([maps.mean(dim=(2, 3)) for maps in parts])
+    train = np.array([item.split == "train" for item in shown])
     with without_decoder(module, starter.encoding):
         classes = _class_labels(starter)
         kinds = [_category_labels(starter, shown, level) for level in LEVELS]

@@ -66,7 +66,7 @@ def _compiled(tower: EfficientNetLiteModel) -> Compute:
         if number == tower.lower_blocks - 1:
             below = node
     maps = _node(ops, node, tower.head)
-    return compiled([maps, ops.concat(seen + _statistics(ops, maps), 1), below], [pixels])
+    return compiled([maps, ops.concat(seen, 1), below], [pixels])
 
 
 def _statistics(ops: Any, maps: Any) -> list[Any]:

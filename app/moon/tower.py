@@ -3,8 +3,8 @@
 Our decision (the paper's tower is private): 4.8 M parameters, no attention, fast on a CPU. Architecture of
 EfficientNet-Lite2 (Tan & Le 2019; Lite variant without squeeze-excitation and with ReLU6): TensorFlow "same" padding,
 BatchNorm epsilon 1e-3. The last feature map is average-pooled to ``grid`` x ``grid`` visual tokens. Beside them the
-tower gives statistics of the pixels and of its stages: the last map knows what a thing is, earlier ones its colour and
-texture.
+tower gives statistics of the pixels and of its stages, which know colour, texture and shape; those of the head's map,
+which was made to tell ImageNet's classes apart, only help a small catalog to be learned by heart (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ STAGES = (
 )
 
 LOOKED_AT = STAGES[2:]
-"""Stages whose maps the statistics describe, beside the pixels and the head's map."""
+"""Stages whose maps the statistics describe, beside the pixels."""
 UPPER = 2
-"""Last stages, which a trainer may tune with the head while all below stays as it is."""
+"""Last stages, which a trainer may tune while all below, and the head above, stay as they are."""
 COLOURS = 3
 
 
@@ -118,7 +118,7 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     @property
     def statistics_size(self) -> int:
-        return 2 * (COLOURS + sum(outputs for *_, outputs, _ in LOOKED_AT) + self.config.hidden_size)
+        return 2 * (COLOURS + sum(outputs for *_, outputs, _ in LOOKED_AT))
 
     @property
     def lower_channels(self) -> int:
@@ -144,12 +144,11 @@ class EfficientNetLiteModel(PreTrainedModel):
     def upper(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """From that map the unpooled feature map, and the statistics from there on."""
         maps, seen = self._through(maps, range(self.lower_blocks, len(self.blocks)))
-        maps = self.head(maps)
-        return maps, torch.cat([*seen, _statistics(maps)], dim=1)
+        return self.head(maps), torch.cat(seen, dim=1)
 
     def upper_parts(self) -> nn.ModuleList:
-        """The modules of :meth:`upper`."""
-        return nn.ModuleList([*list(self.blocks)[self.lower_blocks :], self.head])
+        """The modules of :meth:`upper` below the head."""
+        return nn.ModuleList(list(self.blocks)[self.lower_blocks :])
 
     def _through(self, maps: Tensor, numbers: range) -> tuple[Tensor, list[Tensor]]:
         seen = []

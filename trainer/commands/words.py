@@ -20,7 +20,7 @@ def words(
             help="The home-goods set; only its training products are read", show_default="demo/ beside the code"
         ),
     ] = DEMO,
-    pieces: Annotated[int, typer.Option(min=1000, help="Pieces of the vocabulary")] = 19_000,
+    pieces: Annotated[int, typer.Option(min=1000, help="Pieces of the vocabulary")] = 38_000,
 ) -> None:
     """Make the vocabulary of the starter and what its text side learns first.
 
