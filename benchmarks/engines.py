@@ -110,7 +110,7 @@ def edge(vectors: Vectors, folder: Path) -> Made:
 
 
 def local(vectors: Vectors, folder: Path) -> Made:
-    client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+    client = QdrantClient(":memory:")
     distance = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
     client.create_collection("products", vectors_config=distance)
     timer = Timer()
@@ -129,7 +129,7 @@ def local(vectors: Vectors, folder: Path) -> Made:
         found = client.query_points("products", query, query_filter=wanted, limit=NEIGHBOURS, with_payload=False)
         return [int(hit.id) for hit in found.points]
 
-    return Made(load, None, cpu, bytes_on_disk(folder), search)
+    return Made(load, None, cpu, 0, search)
 
 
 def faiss(vectors: Vectors, folder: Path) -> Made:

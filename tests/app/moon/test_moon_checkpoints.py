@@ -13,7 +13,7 @@ from tiny_models import picture, stir, upcycle
 from transformers.utils import logging as transformers_logging
 
 from app.errors import ModelError
-from app.moon.load import load_module, moon_model, save_moon
+from app.moon.load import WORDS, load_module, moon_model, save_moon
 from app.moon.prompt import model_input, product_text
 from app.moon.transformer import MoonTransformer
 from app.schema import Product
@@ -65,7 +65,23 @@ def test_skip_path_segment_weights_and_box_head_are_saved_too(fast_base: Path, t
     with torch.no_grad():
         module.model.moon_skip.gate.normal_()
         module.model.moon_segment_weights.log_weights.normal_()
+        words = module.model.get_input_embeddings().weight
+        words.copy_(words.to(WORDS))
     assert_round_trip(module, tmp_path)
+
+
+def test_words_of_a_small_model_take_a_byte_a_number_and_keep_their_direction(fast_base: Path, tmp_path: Path):
+    module = stir(upcycle(fast_base, **STARTER_LIKE))
+    exact = module.model.get_input_embeddings().weight.detach().clone()
+    save_moon(module, tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    (name,) = (name for name in stored if name.endswith("embed_tokens.weight"))
+    assert stored.pop(name).dtype == WORDS
+    assert WORDS not in {tensor.dtype for tensor in stored.values()}
+    assert torch.equal(module.model.get_input_embeddings().weight, exact)
+    loaded = load_module(str(tmp_path)).model.get_input_embeddings().weight
+    assert loaded.dtype == exact.dtype
+    assert torch.cosine_similarity(loaded, exact).min() > 0.995
 
 
 def test_loading_in_another_dtype(checkpoint: Path):
