@@ -12,7 +12,8 @@ one, for at most ten seconds. Standard error says which engine is at work.
 
 All graphs have 16 edges a node (32 on the lowest level) and look at 100 candidates when built and searched. Edge
 compares vectors below 10 MB one by one. It returns whole products; of the others only ids are asked. ``local`` is
-qdrant-client's local mode, in memory, which has no graph: leave it out above 100,000 rows. faiss and usearch (`pip install faiss-cpu usearch`; not needed by MOON Search) have no filters and no payload.
+qdrant-client's local mode, in memory, which has no graph: leave it out above 100,000 rows. faiss and usearch
+(`pip install faiss-cpu usearch`; not needed by MOON Search) have no filters and no payload.
 
 The vectors are a mixture: one cluster for every 50 products, centres and members spread over 96 directions (or as many
 as there are dimensions) of which each has less variance than the one before it (1 / rank), and noise in every

@@ -34,7 +34,7 @@ STAGES = (
 LOOKED_AT = STAGES[2:]
 """Stages whose maps the statistics describe, beside the pixels."""
 UPPER = 2
-"""Last stages, which a trainer may tune while all below, and the head above, stay as they are."""
+"""Last stages, which a trainer may tune with the head while all below stays as it is."""
 COLOURS = 3
 
 
@@ -139,7 +139,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         """The map that goes into the last ``UPPER`` stages, and the statistics up to there."""
         pixels = pixel_values.to(self.dtype, memory_format=torch.channels_last)
         maps, seen = self._through(self.stem(pixels), range(self.lower_blocks))
-        return maps, torch.cat([_statistics(pixels), *seen], dim=1)
+        return maps, torch.cat([map_statistics(pixels), *seen], dim=1)
 
     def upper(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """From that map the unpooled feature map, and the statistics from there on."""
@@ -147,15 +147,15 @@ class EfficientNetLiteModel(PreTrainedModel):
         return self.head(maps), torch.cat(seen, dim=1)
 
     def upper_parts(self) -> nn.ModuleList:
-        """The modules of :meth:`upper` below the head."""
-        return nn.ModuleList(list(self.blocks)[self.lower_blocks :])
+        """The modules of :meth:`upper`."""
+        return nn.ModuleList([*list(self.blocks)[self.lower_blocks :], self.head])
 
     def _through(self, maps: Tensor, numbers: range) -> tuple[Tensor, list[Tensor]]:
         seen = []
         for number in numbers:
             maps = self.blocks[number](maps)
             if number in self._looked_at:
-                seen.append(_statistics(maps))
+                seen.append(map_statistics(maps))
         return maps, seen
 
     def features(self, pixel_values: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         return super().train(False)
 
 
-def _statistics(maps: Tensor) -> Tensor:
+def map_statistics(maps: Tensor) -> Tensor:
     """Means and deviations of channels: (batch, channels, height, width) to (batch, 2 x channels)."""
     variance, mean = torch.var_mean(maps, dim=(2, 3))
     return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,8 @@ class Starter:
             if not gallery.owners or not source.modalities:
                 logger.info("the tower is not tuned: there are no photos, or no product has a picture that can be read")
                 return
-            spare = deepcopy(path)
+            width, channels = path.meaning.out_features, gallery.statistics.shape[1]
+            spare = PicturePath(channels, width, path.picture_dims, path.dropout.p)
             align_pictures(spare, gallery.statistics)
             fit_tower(tuned, spare, Photos(source, tuned.maps, shop.broken), gallery, stage)
             tuned.maps.save()

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import get_cosine_schedule_with_warmup
 
 from app.moon.skip import PicturePath
-from app.moon.tower import EfficientNetLiteModel
+from app.moon.tower import EfficientNetLiteModel, map_statistics
 from trainer.data.views import View
 from trainer.training.features import LowerMaps
 from trainer.training.looks import WARM_UP, WEIGHT_DECAY, Gallery, Photos, contrast
@@ -42,9 +42,13 @@ class TunedTower:
         return self.statistics(self.maps(views))
 
     def statistics(self, kept: Tensor) -> Tensor:
-        """Rows of ``maps`` (views, numbers) to statistics (views, channels), with a gradient for the upper stages."""
+        """Rows of ``maps`` (views, numbers) to statistics (views, channels), with a gradient for the upper stages.
+
+        Those of the head's map are among them, so that the head learns, too, what its visual tokens are to tell.
+        """
         maps, below = self.maps.split(kept)
-        return torch.cat([below, self.tower.upper(maps)[1]], dim=1)
+        last, above = self.tower.upper(maps)
+        return torch.cat([below, above, map_statistics(last)], dim=1)
 
     def mirrored(self, kept: Tensor) -> Tensor:
         """The rows, half of them as if the pictures had been mirrored; statistics of lower maps stay as they are."""

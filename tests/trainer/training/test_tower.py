@@ -67,7 +67,7 @@ def test_photos_find_their_products_better_and_only_the_upper_stages_change(towe
     before = copy.deepcopy(tower.state_dict())
     tuned = TunedTower(tower, LowerMaps(tower, read, tmp_path))
     gallery = Gallery(source, tuned.look)
-    path = PicturePath(tower.statistics_size, 8, 6, 0.0)
+    path = PicturePath(gallery.statistics.shape[1], 8, 6, 0.0)
     align_pictures(path, gallery.statistics)
     seen = gallery.statistics.clone()
     photos = Photos(source, tuned.maps, BrokenPictures(tmp_path / "broken"))
