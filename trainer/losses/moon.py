@@ -31,7 +31,7 @@ OBJECTIVES = {"infonce": infonce, "circle": circle}
 ObjectiveWeights = Callable[[Tensor], Tensor]
 """Which triplets have which view, boolean (B, V), to the weights of the V query views."""
 SampleWeights = Callable[[Tensor, Tensor], Tensor]
-"""Cosines (Q,) of queries with their positives and their hardest negatives to the queries' weights (Q,)."""
+"""Cosines (Q,) of queries with their positives and negatives, -inf where none counts, to the queries' weights (Q,)."""
 
 
 class MoonLoss(CachedLossMixin, nn.Module):

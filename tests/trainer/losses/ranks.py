@@ -30,7 +30,12 @@ CASES: dict[str, dict[str, Any]] = {
         "dims": (4,),
         "objective_weights": lambda present: torch.arange(1.0, 4.0),
     },
-    "joint, cached": {"past_batches": 1, "intra": 0.5, "mini_batch_size": 2, "sample_weights": torch.sub},
+    "joint, cached": {
+        "past_batches": 1,
+        "intra": 0.5,
+        "mini_batch_size": 2,
+        "sample_weights": lambda p, n: (p - n).sigmoid(),
+    },
 }
 
 
