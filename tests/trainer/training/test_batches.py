@@ -291,8 +291,8 @@ def test_a_column_that_no_triplet_has_is_not_read(corpus, broken):
 
 
 def test_the_record_that_lent_a_broken_picture_is_the_one_that_is_reported(joint, broken):
-    triplet, view = next(
-        (triplet, view)
+    view = next(
+        view
         for triplet in map(joint.draw, range(50))
         for view in triplet.queries[1:]
         if view.input.views and view.record != triplet.record
