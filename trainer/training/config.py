@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 Objective = Literal["infonce", "circle"]
+Views = Literal["mixture", "joint", "budget"]
 Precision = Literal["auto", "bf16", "fp32"]
 PARTS = ("core-crop", "guided-experts", "extended-negatives", "field-dropout")
 """What a run can go without, to see what each brings."""
@@ -21,7 +22,9 @@ class FitConfig:
     is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
     preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
-    of its category, ``without`` names those of ``PARTS`` that are left out.
+    of its category, ``views`` is how a triplet is asked (as the mixture says, in all ways at once, or in one of them),
+    ``intra`` weighs the alignment of a product's pictures with its words (0: none), ``without`` names those of
+    ``PARTS`` that are left out.
     """
 
     preset: str = "starter"
@@ -43,6 +46,8 @@ class FitConfig:
     past_batches: int | None = None
     spatial: bool = True
     mixture: str | None = None
+    views: Views = "mixture"
+    intra: float = 0.0
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()
     mined: Path | None = None

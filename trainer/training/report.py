@@ -32,9 +32,10 @@ def write_report(out: Path, history: Sequence[Mapping[str, Any]], setup: Mapping
     """Write ``out/report.html`` and return its path.
 
     ``history`` holds one dict per log event in order: ``stage``, ``step`` and any of ``loss``, ``learning_rate``,
-    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``expert_load`` (token type to mean weight per expert),
-    ``eval_*``. Numbers that are missing leave their chart out. ``setup`` is nested and becomes tables, one per part; an
-    entry with ``value`` and ``reason`` shows both. All text is escaped, since it may come from a catalog.
+    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``queries``, ``intra``, ``intra_temperature``,
+    ``expert_load`` (token type to mean weight per expert), ``eval_*``. Numbers that are missing leave their chart out.
+    ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and ``reason`` shows both. All text is
+    escaped, since it may come from a catalog.
     """
     pictures = "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in charts(history).items()

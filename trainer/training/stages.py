@@ -125,6 +125,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         hard_negatives=extended,
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
+        intra=config.intra,
     )
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.folder.parent / "tensorboard" / stage.name)
     every = plan.validate_every[stage.name]
@@ -166,7 +167,9 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         train_dataset=Dataset.from_dict({"number": np.arange(draws)}),
         loss=loss,
         evaluator=shop.validation,
-        data_collator=TripletCollator(source=shop.source, encoding=shop.encoding, broken=shop.broken),
+        data_collator=TripletCollator(
+            source=shop.source, encoding=shop.encoding, broken=shop.broken, fill=plan.world > 1
+        ),
         expert_load=ExpertLoad(shop.module),
     )
 
