@@ -1,0 +1,100 @@
+"""How much each objective counts, by the experts that it uses (MOON2.0, modality-driven mixture of experts).
+
+    p = softmax over objectives (W*),    w_m = mean over the samples of objective m of sum_z p[z, m] r_z
+
+W* has a row per free expert and a column per objective: text, image and image+text queries. r_z is the mean routing
+weight of expert z over the tokens of a sample, see :mod:`trainer.losses.routing`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.distributed
+from sentence_transformers.util import get_world_size
+from torch import Tensor, nn
+from torch.distributed.nn import functional as collectives
+
+from trainer.losses.routing import expert_use
+
+Weighing = Literal["literal", "balanced"]
+LIMITS = (0.5, 2.0)
+"""Of balanced weights (our decision)."""
+
+
+class ObjectiveWeights(nn.Module):
+    """W* with what it says about each batch.
+
+    ``literal``: the weights as the formula has them, with gradient to W* and to the routers. Their sum over objectives
+    is at most what the experts' weights sum to, and lowering the weight of the hardest objective lowers the loss.
+
+    ``balanced`` (our decision): routing and weights are constants for the loss, so that none of it can be avoided; the
+    weights are divided by their mean over the objectives of the batch, then clamped to ``LIMITS``. W* learns which
+    objectives an expert serves: the cross entropy of p against the routing, - mean over m of sum_z U[m, z] log p[z, m]
+    with U the mean routing by objective. It is convex, and at its minimum p[z, m] is the share of objective m in the
+    use of expert z, each objective counted the same however many samples it has.
+
+    ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision).
+    """
+
+    def __init__(
+        self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
+    ) -> None:
+        super().__init__()
+        self.weighing, self.sparsity, self.sparsity_start = weighing, sparsity, sparsity_start
+        self.matrix = nn.Parameter(torch.zeros(experts, objectives))
+        self.reset()
+
+    def use(self, routing: Tensor, objectives: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean routing by objective (objectives, experts) over the samples of all ranks, and their number by objective.
+
+        From the routing of this rank's samples (N, experts) and their objectives (N,), -1 for none. An objective
+        without samples uses nothing. Balanced, the routing is cut off from the routers here.
+        """
+        balanced = self.weighing == "balanced"
+        total, samples = expert_use(routing.detach() if balanced else routing, objectives, self.matrix.shape[1])
+        if get_world_size() > 1:
+            total, samples = collectives.all_reduce(total), samples.clone()
+            torch.distributed.all_reduce(samples)
+        self._total, self._samples = self._total + total.detach(), self._samples + samples
+        return total / samples.clamp(min=1)[:, None], samples
+
+    def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
+        """Weight of each objective, (objectives,); ``matrix`` is W*, or what stands for it."""
+        weights = (matrix.softmax(dim=1).T * use).sum(dim=1)
+        if self.weighing == "literal":
+            return weights
+        present = samples > 0
+        mean = weights[present].mean()
+        return (weights / mean).clamp(*LIMITS).where(present, 0.0).detach()
+
+    def penalty(self, use: Tensor, samples: Tensor, matrix: Tensor, step: int) -> Tensor:
+        """What trains W* beside the weighed loss, a scalar: sparsity and, where balanced, the cross entropy."""
+        log_p = matrix.log_softmax(dim=1)
+        penalty = matrix.new_zeros(())
+        if self.weighing == "balanced":
+            penalty = penalty - (use * log_p.T).sum() / (samples > 0).sum()
+        if step >= self.sparsity_start:
+            penalty = penalty + self.sparsity * entropy(log_p)
+        return penalty
+
+    @torch.no_grad()
+    def read(self) -> tuple[Tensor, Tensor]:
+        """p (experts, objectives), and since the last reading the mean routing by objective (objectives, experts).
+
+        An objective without samples has NaN there. Starts anew.
+        """
+        used = self._total / self._samples[:, None]
+        self.reset()
+        return self.matrix.softmax(dim=1), used
+
+    def reset(self) -> None:
+        """Forget what was used."""
+        self._total: Tensor = torch.zeros(())
+        self._samples: Tensor = torch.zeros(())
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Mean over experts of the entropy of their objectives, in nats, from log p (experts, objectives)."""
+    return -(log_p.exp() * log_p).sum(dim=1).mean()

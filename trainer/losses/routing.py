@@ -1,0 +1,50 @@
+"""How the guided experts share the tokens of each sample: what the weights of objectives are made of (MOON2.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from app.moon.experts import GuidedExperts
+from app.moon.segments import TokenType
+
+
+@contextmanager
+def sample_routing(layers: Sequence[GuidedExperts]) -> Iterator[list[Tensor]]:
+    """Collect, for the model calls inside, one tensor per layer and call: see :func:`of_samples`.
+
+    What gradient checkpointing computes again comes after the calls and is not collected.
+    """
+    found: list[Tensor] = []
+
+    def note(layer: GuidedExperts, weights: Tensor, types: Tensor) -> None:
+        found.append(of_samples(weights[..., : layer.config.free_experts], types))
+
+    for layer in layers:
+        layer.observers.append(note)
+    try:
+        yield found
+    finally:
+        for layer in layers:
+            layer.observers.remove(note)
+
+
+def of_samples(weights: Tensor, types: Tensor) -> Tensor:
+    """Mean over each sample's real tokens, (batch, experts), of weights (batch, tokens, experts), 0 on padding.
+
+    Types have the shape (batch, tokens). In single precision.
+    """
+    real = (types != TokenType.PADDING).sum(dim=1, keepdim=True).clamp(min=1)
+    return weights.float().sum(dim=1) / real
+
+
+def expert_use(routing: Tensor, objectives: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Sum of the routing (N, experts) of the samples of each objective, (count, experts), and their number (count,).
+
+    ``objectives`` (N,) are numbers from 0; a sample of -1 has none and does not count.
+    """
+    member = torch.stack([objectives == number for number in range(count)]).to(routing.dtype)
+    return member @ routing, member.sum(dim=1)
