@@ -145,7 +145,7 @@ def test_what_is_no_number_breaks_nothing(tmp_path, number: Any):
 def test_one_broken_event_leaves_the_others_in_their_charts():
     course = Course.of([event(1), event(2, loss=float("nan"), expert_load={"other": [float("nan")] * 4}), event(3)])
     assert course.series("loss") == ([1, 3], [1, 1 / 3])
-    assert course.loads("other") == ([1, 3], [EVEN["other"]] * 2)
+    assert course.shares("expert_load", "other") == ([1, 3], [EVEN["other"]] * 2)
 
 
 def test_a_loss_that_was_no_number_is_named_with_its_step(tmp_path):
@@ -190,4 +190,4 @@ def test_stages_that_count_anew_follow_each_other_and_others_go_on():
 
 def test_expert_loads_of_another_number_of_experts_are_left_out():
     log = [event(1), event(2, expert_load={"other": [1.0]}), event(3)]
-    assert Course.of(log).loads("other") == ([1, 3], [EVEN["other"]] * 2)
+    assert Course.of(log).shares("expert_load", "other") == ([1, 3], [EVEN["other"]] * 2)
