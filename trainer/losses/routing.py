@@ -14,14 +14,16 @@ from app.moon.segments import TokenType
 
 @contextmanager
 def sample_routing(layers: Sequence[GuidedExperts]) -> Iterator[list[Tensor]]:
-    """Collect, for the model calls inside, one tensor per layer and call: see :func:`of_samples`.
+    """Collect the routing by sample of the model calls inside; the list is filled at the end, per layer and call.
 
-    What gradient checkpointing computes again comes after the calls and is not collected.
+    Every tensor is what :func:`of_samples` makes of the weights of free experts. What gradient checkpointing computes
+    again comes after the calls and is not collected; the means are taken outside of what it computes again.
     """
+    calls: list[tuple[Tensor, Tensor]] = []
     found: list[Tensor] = []
 
     def note(layer: GuidedExperts, weights: Tensor, types: Tensor) -> None:
-        found.append(of_samples(weights[..., : layer.config.free_experts], types))
+        calls.append((weights[..., : layer.config.free_experts], types))
 
     for layer in layers:
         layer.observers.append(note)
@@ -30,6 +32,7 @@ def sample_routing(layers: Sequence[GuidedExperts]) -> Iterator[list[Tensor]]:
     finally:
         for layer in layers:
             layer.observers.remove(note)
+    found.extend(of_samples(weights, types) for weights, types in calls)
 
 
 def of_samples(weights: Tensor, types: Tensor) -> Tensor:

@@ -69,7 +69,9 @@ def found_by(count: int) -> list[dict]:
 
 def test_the_section_shows_the_most_rejected_of_a_pass_with_their_pictures():
     rows = table(
-        phi=[n / 100 for n in range(SHOWN + 5)], query=[f"query {n}." for n in range(SHOWN + 5)], query_image=["a.png"]
+        phi=[n / 100 for n in range(SHOWN + 5)],
+        query=[f"query {n}." for n in range(SHOWN + 5)],
+        query_image=["a.png"] * (SHOWN + 5),
     )
     text = "".join(suspects_section(found_by(1), rows, lambda location: Image.new("RGB", (400, 200))))
     assert "75.0% of 1,200 samples" in text
