@@ -57,7 +57,8 @@ def _row(row: Mapping[str, Any], read: Callable[[str], Image]) -> str:
 
 def _cell(location: str, text: str, name: str, read: Callable[[str], Image]) -> str:
     words = text if len(text) <= LETTERS else f"{text[:LETTERS]} …"
-    return f"<td>{_picture(location, read)}{escape(words)}<br><small>{escape(name)}</small></td>"
+    parts = [_picture(location, read), escape(words), f"<small>{escape(name)}</small>"]
+    return f"<td>{'<br>'.join(filter(None, parts))}</td>"
 
 
 def _picture(location: str, read: Callable[[str], Image]) -> str:
@@ -66,9 +67,9 @@ def _picture(location: str, read: Callable[[str], Image]) -> str:
     try:
         image = read(location).copy()
     except BadInputError:
-        return "<em>picture cannot be read</em><br>"
+        return "<em>picture cannot be read</em>"
     image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="" src="data:image/webp;base64,{data}"><br>'
+    return f'<img alt="" src="data:image/webp;base64,{data}">'
