@@ -27,11 +27,12 @@ class Documents:
 
     def similarities(self, queries: Tensor, width: int) -> Tensor:
         """Cosine of queries (b, d) and documents, both cut to ``width``, shape (b, M + R), in float32 or better."""
-        cut = _unit(queries, width)
-        return torch.cat([cut @ _unit(vectors, width).T for vectors in (self.current, self.past)], dim=1)
+        cut = unit(queries, width)
+        return torch.cat([cut @ unit(vectors, width).T for vectors in (self.current, self.past)], dim=1)
 
 
-def _unit(vectors: Tensor, width: int) -> Tensor:
+def unit(vectors: Tensor, width: int) -> Tensor:
+    """Vectors (n, d) cut to ``width`` and normalised, in float32 or better."""
     exact = torch.promote_types(vectors.dtype, torch.float32)
     return functional.normalize(vectors[:, :width].to(exact), dim=1)
 
@@ -68,6 +69,22 @@ class _Gather(torch.autograd.Function):
         both = torch.cat([gradient.flatten(), (shared / ranks).to(gradient.dtype).view(1)])
         torch.distributed.all_reduce(both)
         return both[:-1].view_as(gradient).chunk(ranks)[get_rank()], None, both[-1].to(shared.dtype)
+
+
+def averaged(shared: Tensor) -> Tensor:
+    """A scalar that is the same on all ranks, as it is; its gradient is the mean over ranks, as DDP's are."""
+    if shared.requires_grad:
+        shared = shared.clone()
+        shared.register_hook(_mean_over_ranks)
+    return shared
+
+
+def _mean_over_ranks(gradient: Tensor) -> Tensor:
+    ranks = get_world_size()
+    if ranks > 1:
+        gradient = gradient / ranks
+        torch.distributed.all_reduce(gradient)
+    return gradient
 
 
 def share_a_key(queries: Tensor, documents: Tensor) -> Tensor:
