@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError
 from trainer.commands.options import DEMO, Boxes, DataOption, Event, Format, Images, Log, Out, Seed, event_weights
-from trainer.training.config import PARTS, FitConfig, Objective, Precision
+from trainer.training.config import PARTS, FitConfig, Objective, Precision, Weighing
 from trainer.training.presets import PRESETS
 
 FIT = FitConfig()
@@ -67,6 +67,19 @@ def fit(
         int | None, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
     ] = FIT.past_batches,
     spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
+    objective_weights: Annotated[
+        Weighing,
+        typer.Option(
+            help="How query modalities are weighed, by the experts they use: all the same, as MOON2.0 has it, or with "
+            "constant weights within limits"
+        ),
+    ] = FIT.objective_weights,
+    sparsity: Annotated[
+        float, typer.Option(min=0, help="How strongly each expert is to keep to one query modality; 0.001 is usual")
+    ] = FIT.sparsity,
+    filtering: Annotated[
+        bool, typer.Option("--filtering", help="Let triplets count less whose positive hardly beats their negative")
+    ] = FIT.filtering,
     mixture: Annotated[
         str | None, typer.Option(help="Weights of image, text and image+text queries, instead of the preset's")
     ] = FIT.mixture,

@@ -35,7 +35,7 @@ class SampleFilter(nn.Module):
     """
 
     def __init__(self, steps: int) -> None:
-        """``steps`` is how many the run has."""
+        """``steps``: how many the run has."""
         super().__init__()
         self.steps = steps
         self._samples: list[Tensor] = []
@@ -43,16 +43,15 @@ class SampleFilter(nn.Module):
     def forward(self, positives: Tensor, negatives: Tensor, step: int, sources: Tensor) -> Tensor:
         """Weights (N,), without gradient, of queries with these similarities to positive and negative, both (N,).
 
-        ``sources`` (N, 2), integers, are the records the samples came from and the items that were their negatives; -1
-        for a sample that is none. Samples of all ranks are kept; N is the same on all of them.
+        ``sources`` (N, 2), integers, are the records the samples came from and the items that were their negatives.
+        Samples of all ranks are kept; N may differ between them.
         """
         phi = confidence(positives.detach(), negatives.detach(), margin(step, self.steps))
-        rows = torch.cat([sources.double(), phi.double()[:, None]], dim=1)
-        if (ranks := get_world_size()) > 1:
-            parts = [torch.empty_like(rows) for _ in range(ranks)]
-            torch.distributed.all_gather(parts, rows)
-            rows = torch.cat(parts)
-        self._samples.append(rows[rows[:, 0] >= 0].cpu())
+        rows = torch.cat([sources.double(), phi.double()[:, None]], dim=1).cpu()
+        parts = [rows] * get_world_size()
+        if len(parts) > 1:
+            torch.distributed.all_gather_object(parts, rows)
+        self._samples += parts
         return (phi / THRESHOLD).clamp(max=1.0)
 
     @property

@@ -42,18 +42,29 @@ class ObjectiveWeights(nn.Module):
         self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
     ) -> None:
         super().__init__()
-        self.weighing, self.sparsity, self.sparsity_start = weighing, sparsity, sparsity_start
+        self.trains_routers = weighing == "literal"
+        self.sparsity, self.sparsity_start = sparsity, sparsity_start
         self.matrix = nn.Parameter(torch.zeros(experts, objectives))
         self.reset()
+
+    def forward(self, routing: Tensor, objectives: Tensor, matrix: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Weights of this rank's samples (N,), and what trains W* besides, a scalar.
+
+        From the routing of the samples (N, experts), with gradient only where literal, and their objectives (N,).
+        ``matrix`` is W*, or what stands for it; ``step`` counts from 0.
+        """
+        use, samples = self.use(routing, objectives)
+        weights = self.weights(use, samples, matrix)
+        self._last = weights.detach().where(samples > 0, torch.nan)
+        return weights[objectives], self.penalty(use, samples, matrix, step)
 
     def use(self, routing: Tensor, objectives: Tensor) -> tuple[Tensor, Tensor]:
         """Mean routing by objective (objectives, experts) over the samples of all ranks, and their number by objective.
 
-        From the routing of this rank's samples (N, experts) and their objectives (N,), -1 for none. An objective
-        without samples uses nothing. Balanced, the routing is cut off from the routers here.
+        From the routing of this rank's samples (N, experts) and their objectives (N,). An objective without samples
+        uses nothing.
         """
-        balanced = self.weighing == "balanced"
-        total, samples = expert_use(routing.detach() if balanced else routing, objectives, self.matrix.shape[1])
+        total, samples = expert_use(routing, objectives, self.matrix.shape[1])
         if get_world_size() > 1:
             total, samples = collectives.all_reduce(total), samples.clone()
             torch.distributed.all_reduce(samples)
@@ -61,36 +72,37 @@ class ObjectiveWeights(nn.Module):
         return total / samples.clamp(min=1)[:, None], samples
 
     def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
-        """Weight of each objective, (objectives,); ``matrix`` is W*, or what stands for it."""
+        """Weight of each objective, (objectives,); balanced, 0 for one without samples."""
         weights = (matrix.softmax(dim=1).T * use).sum(dim=1)
-        if self.weighing == "literal":
+        if self.trains_routers:
             return weights
         present = samples > 0
         mean = weights[present].mean()
         return (weights / mean).clamp(*LIMITS).where(present, 0.0).detach()
 
     def penalty(self, use: Tensor, samples: Tensor, matrix: Tensor, step: int) -> Tensor:
-        """What trains W* beside the weighed loss, a scalar: sparsity and, where balanced, the cross entropy."""
+        """Sparsity and, where balanced, the cross entropy that W* learns by."""
         log_p = matrix.log_softmax(dim=1)
         penalty = matrix.new_zeros(())
-        if self.weighing == "balanced":
+        if not self.trains_routers:
             penalty = penalty - (use * log_p.T).sum() / (samples > 0).sum()
         if step >= self.sparsity_start:
             penalty = penalty + self.sparsity * entropy(log_p)
         return penalty
 
     @torch.no_grad()
-    def read(self) -> tuple[Tensor, Tensor]:
-        """p (experts, objectives), and since the last reading the mean routing by objective (objectives, experts).
+    def read(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Last weights (objectives,), p (experts, objectives), and mean routing since the last reading, by objective.
 
-        An objective without samples has NaN there. Starts anew.
+        The latter has the shape (objectives, experts). An objective without samples has NaN. Starts anew.
         """
         used = self._total / self._samples[:, None]
         self.reset()
-        return self.matrix.softmax(dim=1), used
+        return self._last, self.matrix.softmax(dim=1), used
 
     def reset(self) -> None:
         """Forget what was used."""
+        self._last: Tensor = torch.ones(self.matrix.shape[1])
         self._total: Tensor = torch.zeros(())
         self._samples: Tensor = torch.zeros(())
 

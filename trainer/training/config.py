@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 Objective = Literal["infonce", "circle"]
+Weighing = Literal["uniform", "literal", "balanced"]
 Precision = Literal["auto", "bf16", "fp32"]
 PARTS = ("core-crop", "guided-experts", "extended-negatives", "field-dropout")
 """What a run can go without, to see what each brings."""
@@ -21,7 +22,9 @@ class FitConfig:
     is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
     preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
-    of its category, ``without`` names those of ``PARTS`` that are left out.
+    of its category, ``without`` names those of ``PARTS`` that are left out. ``objective_weights`` says how query
+    modalities are weighed by the experts they use, ``sparsity`` is the weight of the entropy of experts' objectives,
+    ``filtering`` lets dubious samples count less.
     """
 
     preset: str = "starter"
@@ -42,6 +45,9 @@ class FitConfig:
     objective: Objective = "infonce"
     past_batches: int | None = None
     spatial: bool = True
+    objective_weights: Weighing = "uniform"
+    sparsity: float = 0.0
+    filtering: bool = False
     mixture: str | None = None
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.module_tracker import ModuleTracker
 
 from app.moon.experts import GuidedExperts
 from app.moon.segments import TokenType
+from trainer.data.record import MODALITIES
+from trainer.losses.objectives import ObjectiveWeights
 
 TYPES = (TokenType.OTHER, TokenType.CATEGORY, TokenType.ATTRIBUTE)
 
@@ -58,3 +63,19 @@ class ExpertLoad:
         """Watch no longer."""
         for layer in self._layers:
             layer.observers.remove(self._count)
+
+
+def read_objectives(weights: ObjectiveWeights) -> tuple[dict[str, float], dict[str, Any]]:
+    """For the log, the last weights of objectives by name, and what has a number per expert.
+
+    ``expert_objectives`` has p, a row per expert; ``expert_use`` the mean routing weight of each free expert since the
+    last reading, by objective. Objectives without samples are left out.
+    """
+    last, p, use = weights.read()
+    numbers = {
+        f"weight_{name}": round(weight, 5)
+        for name, weight in zip(MODALITIES, last.tolist(), strict=True)
+        if math.isfinite(weight)
+    }
+    there = {name: row.tolist() for name, row in zip(MODALITIES, use, strict=True) if row.isfinite().all()}
+    return numbers, {"expert_objectives": p.tolist(), "expert_use": there}

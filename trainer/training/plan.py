@@ -110,6 +110,11 @@ def _check_parts(plan: Plan) -> None:
         raise BadInputError(f"--without {unknown[0]}: there is no such part; choose of {', '.join(PARTS)}.")
     if without:
         plan.note("without", ", ".join(without), "asked for")
+    if plan.config.sparsity and plan.config.objective_weights == "uniform":
+        raise BadInputError(
+            f"--sparsity {plan.config.sparsity:g} is for experts that belong to objectives; add --objective-weights "
+            "balanced or literal, or leave it out."
+        )
 
 
 def _dropout(without: Sequence[str]) -> Dropout:

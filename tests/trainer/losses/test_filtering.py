@@ -30,13 +30,13 @@ def test_weights_are_phi_over_the_threshold_at_most_1_and_constants(step):
 
 def test_samples_are_kept_until_they_are_read_and_survive_an_interruption():
     first, scores = SampleFilter(10), torch.tensor([0.9, 0.1, 0.5])
-    first(scores, scores.flip(0), 0, torch.tensor([[7, 1], [-1, -1], [8, 2]]))
-    assert first.unread == 2
+    first(scores, scores.flip(0), 0, torch.tensor([[7, 1], [6, 5], [8, 2]]))
+    assert first.unread == 3
     resumed = SampleFilter(10)
     resumed.load_state_dict(first.state_dict())
     resumed(scores[:1], scores[:1], 1, torch.tensor([[9, 3]]))
     samples = resumed.read()
-    assert samples[:, :2].tolist() == [[7, 1], [8, 2], [9, 3]]
+    assert samples[:, :2].tolist() == [[7, 1], [6, 5], [8, 2], [9, 3]]
     assert samples[0, 2].item() == pytest.approx(1 / (1 + math.exp(-10 * (0.9 - 0.5 - 0.1))))
     assert resumed.unread == 0
     assert resumed.read().shape == (0, 3)

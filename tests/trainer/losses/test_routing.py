@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from app.moon.config import MoonConfig
 from app.moon.experts import FullExperts
-from trainer.losses.routing import expert_use, sample_routing
+from trainer.losses.routing import apart, beside, expert_use, sample_routing
 
 WIDTH = 8
 
@@ -28,7 +28,7 @@ def layers() -> list[FullExperts]:
 
 def test_the_routing_of_a_sample_is_the_mean_over_its_real_tokens_of_free_experts(layers):
     x = torch.randn(3, 5, WIDTH)
-    with sample_routing(layers) as found:
+    with sample_routing(layers, gradient=True) as found:
         for layer in layers:
             layer(x)
     for layer, routing in zip(layers, found, strict=True):
@@ -45,7 +45,7 @@ def test_the_routing_of_a_sample_is_the_mean_over_its_real_tokens_of_free_expert
 
 
 def test_nothing_is_collected_outside(layers):
-    with sample_routing(layers) as found:
+    with sample_routing(layers, gradient=True) as found:
         pass
     layers[0](torch.randn(3, 5, WIDTH))
     assert found == []
@@ -56,7 +56,7 @@ def test_a_checkpointed_call_is_collected_once_with_its_gradient(layers):
     x = torch.randn(3, 5, WIDTH, requires_grad=True)
     gradients = []
     for again in (False, True):
-        with sample_routing(layers) as found:
+        with sample_routing(layers, gradient=True) as found:
             out = checkpoint(layers[0], x, use_reentrant=False) if again else layers[0](x)
         (out.sum() + found[0].square().sum()).backward()
         assert len(found) == 1
@@ -66,10 +66,27 @@ def test_a_checkpointed_call_is_collected_once_with_its_gradient(layers):
     torch.testing.assert_close(gradients[1], gradients[0])
 
 
-def test_use_is_summed_by_objective_and_samples_without_one_do_not_count():
-    routing, objectives = torch.rand(6, 2), torch.tensor([2, 0, -1, 2, 0, 2])
+def test_without_gradient_the_routing_is_the_same_and_cut_off(layers):
+    x = torch.randn(3, 5, WIDTH)
+    with sample_routing(layers, gradient=False) as found, sample_routing(layers, gradient=True) as trained:
+        layers[0](x)
+    assert torch.equal(found[0], trained[0])
+    assert not found[0].requires_grad
+
+
+def test_routing_travels_beside_embeddings_and_comes_apart_again():
+    columns = [(torch.randn(rows, 4), [torch.rand(rows, 2) for _ in range(3)]) for rows in (5, 2)]
+    embeddings, routing = apart([beside(vectors, found) for vectors, found in columns], 2)
+    for number, (vectors, found) in enumerate(columns):
+        assert torch.equal(embeddings[number], vectors)
+        torch.testing.assert_close(routing[number], (found[0] + found[1] + found[2]) / 3)
+    assert beside(columns[0][0], []) is columns[0][0]
+
+
+def test_use_is_summed_by_objective():
+    routing, objectives = torch.rand(5, 2), torch.tensor([2, 0, 2, 0, 2])
     total, samples = expert_use(routing, objectives, 3)
     assert samples.tolist() == [2, 0, 3]
     for objective in range(3):
-        rows = [routing[row].numpy() for row in range(6) if objectives[row] == objective]
+        rows = [routing[row].numpy() for row in range(5) if objectives[row] == objective]
         np.testing.assert_allclose(total[objective], np.sum(rows, axis=0) if rows else np.zeros(2), rtol=1e-6)
