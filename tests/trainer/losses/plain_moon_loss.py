@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from trainer.losses.columns import ABSENT, ALSO_RIGHT
+
 FEATURES, WIDTH, KEYS = 6, 8, 3
 LIMIT = 0.25
 """m of Circle loss."""
@@ -29,7 +31,7 @@ class Tower(nn.Module):
 
 @dataclass
 class Batch:
-    """Three columns of features (B, FEATURES) and labels (B, 3, KEYS), a few keys of which occur twice."""
+    """Columns of features (B, FEATURES) and labels (B, columns, KEYS), a few keys of which occur twice."""
 
     columns: list[Tensor]
     labels: Tensor
@@ -40,12 +42,33 @@ class Batch:
         columns = [torch.randn(rows, FEATURES, generator=generator, dtype=torch.double) for _ in range(3)]
         return cls(columns, torch.randint(0, keys, (rows, 3, KEYS), generator=generator))
 
+    @classmethod
+    def of_views(cls, rows: int, seed: int, missing: int = ABSENT, keys: int = 30) -> Batch:
+        """Three views of the query, positives, hard negatives, and products by pictures and by words.
+
+        Of the views and the products some are ``missing``, but of no query all; some hard negatives answer a view too.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        columns = [torch.randn(rows, FEATURES, generator=generator, dtype=torch.double) for _ in range(7)]
+        labels = torch.randint(0, keys, (rows, 6, KEYS), generator=generator)
+        labels[:, :3, 1][torch.rand(rows, 3, generator=generator) < 0.3] = ALSO_RIGHT
+        lacking = torch.rand(rows, 6, generator=generator) < 0.4
+        lacking[torch.arange(rows), torch.randint(0, 3, (rows,), generator=generator)] = False
+        lacking[:, 3:5] = False
+        labels[lacking] = 0
+        labels[:, :, 0][lacking] = missing
+        return cls(columns, labels)
+
     def part(self, rank: int, rows: int) -> Batch:
         cut = slice(rank * rows, (rank + 1) * rows)
         return Batch([column[cut] for column in self.columns], self.labels[cut])
 
     def features(self) -> list[dict[str, Tensor]]:
-        return [{"input_ids": column} for column in self.columns]
+        """Rows that have labels; a column without any is left out."""
+        there = [
+            self.labels[:, min(place, self.labels.shape[1] - 1), 0] != ABSENT for place in range(len(self.columns))
+        ]
+        return [{"input_ids": own[rows]} for own, rows in zip(self.columns, there, strict=True) if rows.any()]
 
 
 @dataclass
@@ -68,17 +91,17 @@ class PlainLoss:
         pool = documents + [document for old in self.past for document in old]
         losses, kept_counts, masked_counts = [], [], []
         for i in range(batch):
-            positive = _cosine(queries[i], positives[i])
+            positive = cosine(queries[i], positives[i])
             kept = []
             for j, (vector, theirs) in enumerate(pool):
-                too_close = self.margin is not None and _cosine(queries[i], vector) > positive + self.margin
+                too_close = self.margin is not None and cosine(queries[i], vector) > positive + self.margin
                 if j == batch + i or (j != i and not too_close and not keys[0][i] & theirs):
                     kept.append(vector)
             kept_counts.append(len(kept))
             masked_counts.append(len(pool) - 1 - len(kept))
             for width in (queries.shape[1], *self.dims):
-                similarity = [_cosine(queries[i][:width], vector[:width]) for vector in kept]
-                losses.append(self._one(_cosine(queries[i][:width], positives[i][:width]), similarity, temperature))
+                similarity = [cosine(queries[i][:width], vector[:width]) for vector in kept]
+                losses.append(self._one(cosine(queries[i][:width], positives[i][:width]), similarity, temperature))
         self.negatives, self.masked = sum(kept_counts) / batch, sum(masked_counts) / batch
         self.past.append([(vector.detach(), theirs) for vector, theirs in documents])
         del self.past[: -self.past_batches or None]
@@ -97,7 +120,7 @@ class PlainLoss:
         return torch.log(1 + total * torch.exp(-weight * (positive - (1 - LIMIT)) / temperature))
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
+def cosine(a: Tensor, b: Tensor) -> Tensor:
     return a @ b / (a.norm() * b.norm())
 
 

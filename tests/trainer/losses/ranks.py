@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from trainer.losses.columns import FILLER
 from trainer.losses.moon import MoonLoss
 
 ROWS, STEPS = 3, 4
@@ -22,12 +24,20 @@ CASES: dict[str, dict[str, Any]] = {
     "matryoshka": {"past_batches": 1, "dims": (4,), "mini_batch_size": 2},
     "circle": {"past_batches": 1, "objective": "circle"},
     "no memory": {"past_batches": 0, "margin": None},
+    "joint": {
+        "past_batches": 1,
+        "intra": 0.5,
+        "dims": (4,),
+        "objective_weights": lambda present: torch.arange(1.0, 4.0),
+    },
+    "joint, cached": {"past_batches": 1, "intra": 0.5, "mini_batch_size": 2, "sample_weights": torch.sub},
 }
 
 
-def joined(ranks: int, step: int) -> Batch:
-    """The batch of all ranks."""
-    return Batch.random(ROWS * ranks, seed=100 * ranks + step)
+def joined(case: str, ranks: int, step: int) -> Batch:
+    """The batch of all ranks; in those of several views each rank has all rows, some of them fillers."""
+    make = partial(Batch.of_views, missing=FILLER) if case.startswith("joint") else Batch.random
+    return make(ROWS * ranks, seed=100 * ranks + step)
 
 
 def train(loss: MoonLoss, batches: list[Batch]) -> dict[str, Tensor]:
@@ -39,6 +49,8 @@ def train(loss: MoonLoss, batches: list[Batch]) -> dict[str, Tensor]:
         (value * 0.5).backward()
         found = {f"model.{name}": gradient for name, gradient in gradients(loss.model).items()}
         found |= {"value": value.detach(), "log_temperature": loss.log_temperature.grad, **loss.stats}
+        if loss.alignment is not None:
+            found["alignment.log_temperature"] = loss.alignment.log_temperature.grad
         notes |= {f"{number} {name}": tensor.clone() for name, tensor in found.items()}
         with torch.no_grad():
             for parameter in loss.model.parameters():
@@ -53,7 +65,7 @@ def work(rank: int, ranks: int, folder: Path) -> None:
     notes = {}
     for case, options in {**CASES, "own rank only": {"spatial": False, "past_batches": 1}}.items():
         loss = MoonLoss(DistributedDataParallel(Tower()), **options)
-        batches = [joined(ranks, step).part(rank, ROWS) for step in range(STEPS)]
+        batches = [joined(case, ranks, step).part(rank, ROWS) for step in range(STEPS)]
         notes |= {f"{case} {name}": tensor for name, tensor in train(loss, batches).items()}
     save_file(notes, folder / f"{rank}.safetensors")
     dist.destroy_process_group()

@@ -28,13 +28,16 @@ def of_case(notes: Notes, case: str, step: int) -> Notes:
 @pytest.mark.parametrize("case", CASES)
 def test_ranks_train_as_one_process_with_the_joined_batch(found, case):
     ranks = len(found)
-    alone = train(MoonLoss(Tower(), **CASES[case]), [joined(ranks, step) for step in range(STEPS)])
+    alone = train(MoonLoss(Tower(), **CASES[case]), [joined(case, ranks, step) for step in range(STEPS)])
     for step in range(STEPS):
         expected = {name.removeprefix(f"{step} "): t for name, t in alone.items() if name.startswith(f"{step} ")}
         by_rank = [of_case(notes, case, step) for notes in found]
         for name, value in expected.items():
-            if name in ("value", "negatives", "masked"):
-                mean = torch.stack([notes[name] for notes in by_rank]).mean()
+            if name in ("value", "queries", "intra", "negatives", "masked"):
+                of_queries = name in ("negatives", "masked")
+                weights = torch.stack([notes.get("queries", torch.tensor(1.0)) for notes in by_rank])
+                weights = weights / weights.sum() if of_queries else torch.full_like(weights, 1 / ranks)
+                mean = (torch.stack([notes[name] for notes in by_rank]) * weights).sum()
                 torch.testing.assert_close(mean, value, rtol=1e-6, atol=1e-8)
             else:
                 for notes in by_rank:
