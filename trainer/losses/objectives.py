@@ -96,9 +96,9 @@ class ObjectiveWeights(nn.Module):
 
         The latter has the shape (objectives, experts). An objective without samples has NaN. Starts anew.
         """
-        used = self._total / self._samples[:, None]
+        found = self._last, self.matrix.softmax(dim=1), self._total / self._samples[:, None]
         self.reset()
-        return self._last, self.matrix.softmax(dim=1), used
+        return found
 
     def reset(self) -> None:
         """Forget what was used."""
