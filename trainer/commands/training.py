@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError
 from trainer.commands.options import DEMO, Boxes, DataOption, Event, Format, Images, Log, Out, Seed, event_weights
-from trainer.training.config import PARTS, FitConfig, Objective, Precision, Weighing
+from trainer.training.config import PARTS, FitConfig, Objective, Precision, Views, Weighing
 from trainer.training.presets import PRESETS
 
 FIT = FitConfig()
@@ -83,6 +83,16 @@ def fit(
     mixture: Annotated[
         str | None, typer.Option(help="Weights of image, text and image+text queries, instead of the preset's")
     ] = FIT.mixture,
+    views: Annotated[
+        Views,
+        typer.Option(
+            help="How a triplet is asked: as the mixture says (MOON), by picture, text and both in one step (joint, "
+            "MOON2.0), or by one of the three at the mixture's cost (budget)"
+        ),
+    ] = FIT.views,
+    intra: Annotated[
+        float, typer.Option(min=0, help="Weight of aligning a product's pictures with its own words (MOON2.0); 0: none")
+    ] = FIT.intra,
     sibling_share: Annotated[
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
 
@@ -138,6 +139,11 @@ class Corpus:
         """
         names = ("positive", "negative", "modalities", "weight", "split")
         return {name: self._records.data.column(name).to_numpy() for name in names}
+
+    @cached_property
+    def shoppers_words(self) -> NDArray[np.bool_]:
+        """Of every record, whether its text is what a shopper types or a title, not a label; shape (records,)."""
+        return pc.equal(self._records.data.column("segment"), "title").to_numpy()
 
     def rows_of(self, split: Split) -> NDArray[np.int64]:
         """Rows of the records of a split, ascending."""

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,13 +21,20 @@ from torch import Tensor
 from app.errors import BadInputError, CatalogError
 from app.moon.prompt import model_input
 from app.moon.transformer import MoonTransformer
+from trainer.data.keys import padded
+from trainer.data.record import MODALITIES
 from trainer.data.views import Read, View
+from trainer.losses.columns import ABSENT, FILLER
 from trainer.training.features import MapTower, TowerMaps
-from trainer.training.triplets import Input, Triplet, TripletSource
+from trainer.training.inputs import Input, Triplet
+from trainer.training.triplets import TripletSource
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("query", "positive", "negative")
+PRODUCT = ("product_pictures", "product_words")
+Ready = tuple[str, Sequence[Any]]
+"""Text and fetched pictures of an input."""
 ATTEMPTS = 16
 """Triplets in a row that may have unreadable pictures before a run gives up."""
 
@@ -120,36 +127,97 @@ class BrokenPictures:
 
 @dataclass
 class TripletCollator(BaseDataCollator):
-    """Draw numbers to a batch: three columns of features, and their keys as ``label``, int64 (batch, 3, WIDTH)."""
+    """Draw numbers to a batch: columns of features, and their keys as ``label``, int64 (batch, columns, WIDTH).
+
+    The mixture's columns are ``COLUMNS``. A joint step has one per query modality instead, and where products are
+    aligned with their own words two more, with one label. A row that a triplet lacks is left out of the features and
+    has the key ``ABSENT``, see :class:`~trainer.losses.columns.Columns`; with ``fill``, for several processes, the
+    drawn query stands there as a ``FILLER``. ``samples``, int64 (batch, query columns, 3), says of every query its
+    record, the item of its negative and its place in MODALITIES, -1 where there is none.
+    """
 
     preprocess_fn: Callable[..., Any] = field(default=dict, repr=False)
     source: TripletSource = field(kw_only=True)
     encoding: Encoding = field(kw_only=True)
     broken: BrokenPictures = field(kw_only=True)
+    fill: bool = field(kw_only=True, default=False)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         drawn = [self._readable(row["number"]) for row in features]
         batch: dict[str, Any] = {}
-        for place, column in enumerate(COLUMNS):
-            inputs: list[Input] = [getattr(triplet, column) for triplet, _ in drawn]
-            encoded = self.encoding.features([item.text for item in inputs], [pictures[place] for _, pictures in drawn])
-            batch |= {f"{column}_{name}": value for name, value in encoded.items()}
-        batch["label"] = torch.tensor([triplet.keys for triplet, _ in drawn], dtype=torch.int64)
+        for column in self._columns():
+            own = [inputs[column] for _, inputs in drawn if column in inputs]
+            if own:
+                encoded = self.encoding.features([text for text, _ in own], [pictures for _, pictures in own])
+                batch |= {f"{column}_{name}": value for name, value in encoded.items()}
+        batch["label"] = torch.tensor([self._label(triplet, inputs) for triplet, inputs in drawn], dtype=torch.int64)
+        batch["samples"] = torch.tensor([self._samples(triplet) for triplet, _ in drawn], dtype=torch.int64)
         return batch
 
-    def _readable(self, number: int) -> tuple[Triplet, list[Sequence[Any]]]:
-        """A triplet with its pictures; one that cannot be read is reported and another one drawn in its place."""
+    def _columns(self) -> list[str]:
+        """In the order that the loss expects."""
+        products = PRODUCT if self.source.recipe.intra else ()
+        return [*self._query_columns(), *COLUMNS[1:], *products]
+
+    def _query_columns(self) -> list[str]:
+        return [*dict.fromkeys(self.source.query_columns.values())]
+
+    def _samples(self, triplet: Triplet) -> list[tuple[int, int, int]]:
+        found = {
+            self.source.query_columns[view.modality]: (
+                view.record,
+                triplet.negative_item,
+                MODALITIES.index(view.modality),
+            )
+            for view in triplet.queries
+        }
+        return [found.get(column, (-1, -1, -1)) for column in self._query_columns()]
+
+    def _label(self, triplet: Triplet, inputs: Mapping[str, Ready]) -> list[Sequence[int]]:
+        """Keys by column; the two of a product have one."""
+        keys = {self.source.query_columns[view.modality]: view.keys for view in triplet.queries}
+        keys |= dict(zip(COLUMNS[1:], triplet.document_keys, strict=True))
+        if triplet.words:
+            keys[PRODUCT[0]] = triplet.product_keys
+        return [
+            keys.get(column) or padded([FILLER if column in inputs else ABSENT])
+            for column in self._columns()
+            if column != PRODUCT[1]
+        ]
+
+    def _readable(self, number: int) -> tuple[Triplet, dict[str, Ready]]:
+        """A triplet with what each column reads; one that cannot be read is reported, and another drawn instead."""
         for attempt in range(ATTEMPTS):
             triplet = self.source.draw(number, attempt)
+            record = triplet.record
             try:
-                return triplet, [self.encoding.fetch(getattr(triplet, column).views) for column in COLUMNS]
+                inputs: dict[str, Ready] = {}
+                for view in triplet.queries:
+                    record = view.record
+                    inputs[self.source.query_columns[view.modality]] = self._read(view.input)
+                drawn, record = next(iter(inputs.values())), triplet.record
+                inputs |= {"positive": self._read(triplet.positive), "negative": self._read(triplet.negative)}
             except BadInputError as error:
-                self.broken.add(triplet.record, str(error))
+                self.broken.add(record, str(error))
                 reason = error
+                continue
+            if triplet.words:
+                inputs |= zip(PRODUCT, [("", inputs["positive"][1]), (triplet.words, [])], strict=True)
+            if self.fill:
+                inputs = dict.fromkeys(self._fillable(), drawn) | inputs
+            return triplet, inputs
         raise CatalogError(
             f"{ATTEMPTS} records in a row have pictures that cannot be read, the last one: {reason} "
             "Check the data with `trainer validate`."
         )
+
+    def _fillable(self) -> list[str]:
+        """Columns that all processes have: what the data cannot give, none has."""
+        impossible = {*self.source.query_columns.values()} - self.source.possible_columns
+        return [column for column in self._columns() if column not in impossible]
+
+    def _read(self, item: Input) -> Ready:
+        return item.text, self.encoding.fetch(item.views)
 
 
 def encode_inputs(encoding: Encoding, inputs: Sequence[Input]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 Objective = Literal["infonce", "circle"]
+Views = Literal["mixture", "joint", "budget"]
 Weighing = Literal["uniform", "literal", "balanced"]
 Precision = Literal["auto", "bf16", "fp32"]
 PARTS = ("core-crop", "guided-experts", "extended-negatives", "field-dropout")
@@ -22,9 +23,10 @@ class FitConfig:
     is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
     preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
-    of its category, ``without`` names those of ``PARTS`` that are left out. ``objective_weights`` says how query
-    modalities are weighed by the experts they use, ``sparsity`` is the weight of the entropy of experts' objectives,
-    ``filtering`` lets dubious samples count less.
+    of its category, ``views`` is how a triplet is asked (as the mixture says, in all ways at once, or in one of them),
+    ``intra`` weighs the alignment of a product's pictures with its words (0: none), ``without`` names those of
+    ``PARTS`` that are left out. ``objective_weights`` says how query modalities are weighed by the experts they use,
+    ``sparsity`` is the weight of the entropy of experts' objectives, ``filtering`` lets dubious samples count less.
     """
 
     preset: str = "starter"
@@ -45,10 +47,12 @@ class FitConfig:
     objective: Objective = "infonce"
     past_batches: int | None = None
     spatial: bool = True
+    mixture: str | None = None
+    views: Views = "mixture"
+    intra: float = 0.0
     objective_weights: Weighing = "uniform"
     sparsity: float = 0.0
     filtering: bool = False
-    mixture: str | None = None
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()
     mined: Path | None = None

@@ -92,7 +92,15 @@ def make_plan(config: FitConfig, model: str, records: int, parameters: int, widt
         plan.choose("past_batches", preset.past_batches, f"preset {config.preset}; the paper has 2")
     plan.choose("dims", _dims(config.dims, width), "widths that are trained beside the full one")
     mixture = preset.mixture if config.mixture is None else config.mixture
-    plan.recipe = Recipe(_mixture(mixture), config.sibling_share, preset.augment, _dropout(config.without))
+    plan.recipe = Recipe(
+        _mixture(mixture),
+        config.sibling_share,
+        preset.augment,
+        _dropout(config.without),
+        config.views,
+        intra=config.intra > 0,
+    )
+    _joint_learning(plan)
     plan.stages = [_stage(plan, stage, records) for stage in preset.stages]
     return plan
 
@@ -115,6 +123,14 @@ def _check_parts(plan: Plan) -> None:
             f"--sparsity {plan.config.sparsity:g} is for experts that belong to objectives; add --objective-weights "
             "balanced or literal, or leave it out."
         )
+
+
+def _joint_learning(plan: Plan) -> None:
+    """Note what MOON2.0 adds to MOON, where it is asked for."""
+    if plan.config.views != "mixture":
+        plan.note("views", plan.config.views, "asked for; MOON has mixture")
+    if plan.config.intra:
+        plan.note("intra", f"{plan.config.intra:g}", "asked for; MOON has 0")
 
 
 def _dropout(without: Sequence[str]) -> Dropout:

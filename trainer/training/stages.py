@@ -130,6 +130,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         hard_negatives=extended,
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
+        intra=config.intra,
         objective_weights=_objective_weights(shop, stage),
         sample_filter=SampleFilter(steps) if config.filtering and stage.name == "all" else None,
     )
@@ -173,7 +174,9 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         train_dataset=Dataset.from_dict({"number": np.arange(draws)}),
         loss=loss,
         evaluator=shop.validation,
-        data_collator=TripletCollator(source=shop.source, encoding=shop.encoding, broken=shop.broken),
+        data_collator=TripletCollator(
+            source=shop.source, encoding=shop.encoding, broken=shop.broken, fill=plan.world > 1
+        ),
         expert_load=ExpertLoad(shop.module),
         pass_steps=shop.source.records / (stage.batch * plan.world),
     )

@@ -19,10 +19,14 @@ from app.errors import BadInputError, CatalogError
 from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, label_text, query_text
 from app.moon.segments import mark
 from trainer.data.corpus import Corpus, StoredRecord
-from trainer.data.keys import id_key
+from trainer.data.keys import id_key, padded
 from trainer.data.negatives import NegativePool
 from trainer.data.record import MODALITIES, Item, Modality, Picture
 from trainer.data.views import VARIANTS, Read, View
+from trainer.training.config import Views
+from trainer.training.inputs import Input, QueryView, Triplet
+from trainer.training.query_views import QueryViews
+from trainer.training.record_pool import RecordPool
 from trainer.training.slips import noisy
 from trainer.training.staging import FindBox, Scenes
 
@@ -41,25 +45,6 @@ class MinedNegatives(Protocol):
     def for_record(self, row: int) -> Sequence[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """What the model reads: views with a mirror flag each, then marked text."""
-
-    views: tuple[tuple[View, bool], ...] = ()
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Triplet:
-    """Inputs and the keys of query, positive and negative (see :mod:`trainer.data.keys`); ``record`` is its row."""
-
-    query: Input
-    positive: Input
-    negative: Input
-    keys: tuple[Sequence[int], Sequence[int], Sequence[int]]
-    record: int
-
-
 @dataclass(frozen=True)
 class Dropout:
     """How often fields are left out, so that no label becomes a shortcut (our decision).
@@ -76,12 +61,18 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, scenes, slips."""
+    """How triplets are drawn; ``mixture`` weighs MODALITIES, ``augment`` adds frames, loose crops, scenes, slips.
+
+    ``views`` is how the product of a triplet is asked for: as the mixture says, in all ways (``joint``), or in one of
+    them (``budget``), see :mod:`trainer.training.query_views`. ``intra`` adds the product's own words.
+    """
 
     mixture: tuple[float, float, float] = (12.0, 3.0, 2.0)
     sibling_share: float = 0.0
     augment: bool = False
     dropout: Dropout = Dropout()
+    views: Views = "mixture"
+    intra: bool = False
 
 
 class TripletSource:
@@ -100,12 +91,12 @@ class TripletSource:
         mined: MinedNegatives | None = None,
         read: Read | None = None,
     ) -> None:
-        self.corpus, self.recipe, self.seed = corpus, recipe, seed
+        self.corpus, self.recipe, self.seed, self.records = corpus, recipe, seed, len(rows)
         self._find_box, self._mined = find_box, mined
         columns = corpus.columns
         bits, weights = columns["modalities"][rows], columns["weight"][rows]
         self._pools = {
-            name: _Pool(rows[chosen], weights[chosen], seed)
+            name: RecordPool(rows[chosen], weights[chosen], seed)
             for bit, name in enumerate(MODALITIES)
             if (chosen := (bits >> bit & 1).astype(bool)).any()
         }
@@ -113,6 +104,7 @@ class TripletSource:
         self.items = np.unique(own[own >= 0])
         self._negatives = NegativePool(corpus, self.items)
         self.scenes = Scenes(corpus, rows, find_box, read) if recipe.augment and read is not None else None
+        self._views = None if recipe.views == "mixture" else QueryViews(corpus, rows, self._query)
         if not self.modalities:
             raise BadInputError(
                 f"{corpus.name}: no training record has queries of a kind that the mixture {recipe.mixture} of image, "
@@ -124,10 +116,22 @@ class TripletSource:
         """Query modalities that the records and the mixture allow."""
         return [name for name in self._pools if self.recipe.mixture[MODALITIES.index(name)] > 0]
 
+    @property
+    def query_columns(self) -> dict[Modality, str]:
+        """In which column of a batch a query of each modality stands; the views of a joint step are told apart."""
+        return {name: "query" if self._views is None else f"{name}_query" for name in MODALITIES}
+
+    @property
+    def possible_columns(self) -> set[str]:
+        """Those that any triplet can have: the data may have no pictures, or no words."""
+        names = set(self._pools) | ({"both"} if {"image", "text"} <= self._pools.keys() else set())
+        return {column for name, column in self.query_columns.items() if name in names}
+
     def of_pictures(self) -> TripletSource:
         """The same source, of which pictures alone are queries."""
         only = copy(self)
-        only.recipe = replace(self.recipe, mixture=(1.0, 0.0, 0.0))
+        only.recipe = replace(self.recipe, mixture=(1.0, 0.0, 0.0), views="mixture", intra=False)
+        only._views = None
         return only
 
     def draw(self, number: int, attempt: int = 0) -> Triplet:
@@ -143,19 +147,31 @@ class TripletSource:
         labels = record.segment == "title"
         shows_category = labels and rng.random() >= self.recipe.dropout.category
         keys = (
-            self.corpus.query_keys(record),
             self.corpus.item_document_keys(record.positive, positive),
             self.corpus.item_document_keys(negative_row, negative),
         )
-        query = self._query(record, modality, rng)
-        staged = {view.location for view, _ in query.views if view.room is not None}
+        queries = [QueryView(modality, self._query(record, modality, rng), self.corpus.query_keys(record), row)]
+        if self._views is not None:
+            chance = random.Random(f"{self.seed}:{number}:{attempt}:views")  # noqa: S311
+            queries = self._views.of(queries[0], record, keys[1], chance, all_of_them=self.recipe.views == "joint")
+        staged = {view.location for query in queries for view, _ in query.input.views if view.room is not None}
         documents = [
             self._document(item, staged, (item.category or positive.category) if shows_category else (), labels, rng)
             for item in (positive, negative)
         ]
-        return Triplet(query, documents[0], documents[1], keys, row)
+        triplet = Triplet(tuple(queries), documents[0], documents[1], keys, negative_row)
+        return self._with_words(triplet, record.positive, positive) if self.recipe.intra else triplet
 
-    def _with_negative(self, pool: _Pool, number: int | None, rng: random.Random) -> tuple[int, StoredRecord, int]:
+    def _with_words(self, triplet: Triplet, row: int, item: Item) -> Triplet:
+        """With the positive's own words, if it shows pictures and has words."""
+        title, shown = mark("title", item.title[:MAX_TITLE_CHARS]), triplet.positive.text
+        words = shown if shown.startswith(title) else title + shown
+        if not words or not triplet.positive.views:
+            return triplet
+        keys = padded(int(self.corpus.item_keys[name][row]) for name in ("id", "group", "title"))
+        return replace(triplet, words=words, product_keys=keys)
+
+    def _with_negative(self, pool: RecordPool, number: int | None, rng: random.Random) -> tuple[int, StoredRecord, int]:
         """The record's row, the record and its hard negative; one that every product answers makes way for another."""
         for _ in range(RECORDS):
             row = pool.any(rng) if number is None else pool.pick(number, rng)
@@ -266,28 +282,3 @@ class TripletSource:
         if labels and rng.random() >= dropout.attributes:
             text += attribute_text(item.attributes)
         return Input(tuple(views), text)
-
-
-class _Pool:
-    """Records of one query modality: each once per pass if they weigh the same, else by weight."""
-
-    def __init__(self, rows: NDArray[np.int64], weights: NDArray[np.float32], seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        uneven = len(weights) > 0 and not np.all(weights == weights[0])
-        self._heights = np.cumsum(weights, dtype=np.float64) if uneven else None
-        self._pass, self._order = -1, np.empty(0, dtype=np.int64)
-
-    def pick(self, number: int, rng: random.Random) -> int:
-        """The row of draw ``number``."""
-        if self._heights is not None:
-            return self.any(rng)
-        passed, place = divmod(number, len(self._rows))
-        if passed != self._pass:
-            self._pass, self._order = passed, np.random.default_rng((self._seed, passed)).permutation(len(self._rows))
-        return int(self._rows[self._order[place]])
-
-    def any(self, rng: random.Random) -> int:
-        """A row by weight alone."""
-        if self._heights is None:
-            return int(self._rows[rng.randrange(len(self._rows))])
-        return int(self._rows[np.searchsorted(self._heights, rng.random() * self._heights[-1], side="right")])
