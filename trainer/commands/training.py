@@ -67,19 +67,6 @@ def fit(
         int | None, typer.Option(min=0, help="Past batches that give temporal negatives; 0: none")
     ] = FIT.past_batches,
     spatial: Annotated[bool, typer.Option(help="Negatives from all processes")] = FIT.spatial,
-    objective_weights: Annotated[
-        Weighing,
-        typer.Option(
-            help="How query modalities are weighed, by the experts they use: all the same, as MOON2.0 has it, or with "
-            "constant weights within limits"
-        ),
-    ] = FIT.objective_weights,
-    sparsity: Annotated[
-        float, typer.Option(min=0, help="How strongly each expert is to keep to one query modality; 0.001 is usual")
-    ] = FIT.sparsity,
-    filtering: Annotated[
-        bool, typer.Option("--filtering", help="Let triplets count less whose positive hardly beats their negative")
-    ] = FIT.filtering,
     mixture: Annotated[
         str | None, typer.Option(help="Weights of image, text and image+text queries, instead of the preset's")
     ] = FIT.mixture,
@@ -93,6 +80,19 @@ def fit(
     intra: Annotated[
         float, typer.Option(min=0, help="Weight of aligning a product's pictures with its own words (MOON2.0); 0: none")
     ] = FIT.intra,
+    objective_weights: Annotated[
+        Weighing,
+        typer.Option(
+            help="How query modalities are weighed by the experts they use: all the same (MOON), as MOON2.0's formula "
+            "says, or by constants within limits"
+        ),
+    ] = FIT.objective_weights,
+    sparsity: Annotated[
+        float, typer.Option(min=0, help="How strongly each expert is to keep to one query modality; 0.001 is usual")
+    ] = FIT.sparsity,
+    filtering: Annotated[
+        bool, typer.Option("--filtering", help="Let triplets count less whose positive hardly beats their negative")
+    ] = FIT.filtering,
     sibling_share: Annotated[
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,

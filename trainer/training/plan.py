@@ -118,11 +118,6 @@ def _check_parts(plan: Plan) -> None:
         raise BadInputError(f"--without {unknown[0]}: there is no such part; choose of {', '.join(PARTS)}.")
     if without:
         plan.note("without", ", ".join(without), "asked for")
-    if plan.config.sparsity and plan.config.objective_weights == "uniform":
-        raise BadInputError(
-            f"--sparsity {plan.config.sparsity:g} is for experts that belong to objectives; add --objective-weights "
-            "balanced or literal, or leave it out."
-        )
 
 
 def _joint_learning(plan: Plan) -> None:
@@ -131,6 +126,15 @@ def _joint_learning(plan: Plan) -> None:
         plan.note("views", plan.config.views, "asked for; MOON has mixture")
     if plan.config.intra:
         plan.note("intra", f"{plan.config.intra:g}", "asked for; MOON has 0")
+    if plan.config.objective_weights != "uniform":
+        plan.note("objective_weights", plan.config.objective_weights, "asked for; MOON has uniform")
+    elif plan.config.sparsity:
+        raise BadInputError(
+            f"--sparsity {plan.config.sparsity:g} is for experts that belong to objectives; add --objective-weights "
+            "balanced or literal, or leave it out."
+        )
+    if plan.config.filtering:
+        plan.note("filtering", "on", "asked for; MOON has none")
 
 
 def _dropout(without: Sequence[str]) -> Dropout:

@@ -16,8 +16,10 @@ from app.moon.prompt import model_input
 from app.settings import Settings
 from trainer.data.keys import WIDTH, id_key
 from trainer.data.pictures import PictureStore
+from trainer.data.record import MODALITIES
 from trainer.data.splits import training_rows
 from trainer.data.views import View
+from trainer.losses.columns import ABSENT
 from trainer.training.batches import (
     ATTEMPTS,
     BrokenPictures,
@@ -85,6 +87,27 @@ def test_a_batch_has_three_columns_in_the_order_of_the_draws_and_their_keys(sour
     assert batch["label"].dtype == torch.int64
     assert batch["label"].tolist() == [[list(keys) for keys in triplet.keys] for triplet in triplets]
     assert batch["label"][0, 1, 0] == id_key(source.corpus.item(source.corpus.record(triplets[0].record).positive).id)
+
+
+def test_samples_are_records_items_of_negatives_and_modalities(source, broken):
+    samples = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(*range(20)))["samples"]
+    assert samples.shape == (20, 1, 3)
+    for number, (record, negative, modality) in enumerate(samples[:, 0].tolist()):
+        triplet = source.draw(number)
+        assert record == triplet.record
+        assert id_key(source.corpus.item(negative).id) == triplet.keys[2][0]
+        shown = {(True, False): "image", (False, True): "text", (True, True): "both"}
+        assert MODALITIES[modality] == shown[bool(triplet.query.views), bool(triplet.query.text)]
+    assert set(samples[:, 0, 2].tolist()) == {0, 1, 2}
+
+
+def test_samples_of_several_views_stand_in_the_order_of_their_columns(corpus, broken):
+    recipe = Recipe(augment=True, views="joint")
+    source = TripletSource(corpus, training_rows(corpus).train, recipe, 0, lambda picture, title: picture.box)
+    batch = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(*range(20)))
+    there = batch["label"][:, :3, 0] != ABSENT
+    assert torch.equal(batch["samples"][..., 2], torch.arange(3).expand(20, 3).where(there, -1))
+    assert 0 < there.sum() < 60
 
 
 def test_a_triplet_with_a_broken_picture_is_replaced_and_reported_once(source, broken, caplog):
