@@ -68,7 +68,8 @@ class ObjectiveWeights(nn.Module):
         if get_world_size() > 1:
             total, samples = collectives.all_reduce(total), samples.clone()
             torch.distributed.all_reduce(samples)
-        self._total, self._samples = self._total + total.detach(), self._samples + samples
+        self._total = self._total.to(total) + total.detach()
+        self._samples = self._samples.to(samples) + samples
         return total / samples.clamp(min=1)[:, None], samples
 
     def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
@@ -102,9 +103,9 @@ class ObjectiveWeights(nn.Module):
 
     def reset(self) -> None:
         """Forget what was used."""
-        self._last: Tensor = torch.ones(self.matrix.shape[1])
-        self._total: Tensor = torch.zeros(())
-        self._samples: Tensor = torch.zeros(())
+        experts, objectives = self.matrix.shape
+        self._last = torch.full((objectives,), torch.nan)
+        self._total, self._samples = torch.zeros(objectives, experts), torch.zeros(objectives)
 
 
 def entropy(log_p: Tensor) -> Tensor:
