@@ -125,7 +125,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
         """Features of the columns and keys (B, columns, K) to the mean loss of this rank's triplets, a scalar."""
         features, columns = list(sentence_features), self._columns(labels)
         columns.check(len(features))
-        if self.samples is None and (self.objective_weights is not None or self.sample_filter is not None):
+        weighs = self.objective_weights is not None or self.sample_filter is not None
+        if weighs and self.training and self.samples is None:
             raise ValueError("objective_weights and sample_filter need samples; set them before each step")
         with torch.no_grad():  # moved, not only cut off: outside its limits the parameter would get no gradient
             for parameter in self._log_temperatures():

@@ -67,7 +67,8 @@ def train(loss: MoonLoss, batches: list[Batch]) -> dict[str, Tensor]:
         notes |= {f"{number} {name}": tensor.clone() for name, tensor in found.items()}
         with torch.no_grad():
             for parameter in loss.model.parameters():
-                parameter.sub_(0.1 * parameter.grad)
+                if parameter.grad is not None:
+                    parameter.sub_(0.1 * parameter.grad)
     if loss.sample_filter is not None:
         notes["samples"] = loss.sample_filter.read()
     return notes

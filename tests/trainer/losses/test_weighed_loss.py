@@ -19,9 +19,7 @@ ROWS = 7
 def random_step(views: int) -> tuple[list[dict[str, Tensor]], Tensor, Tensor]:
     """Columns, labels without any key in common, and samples: one view's objectives vary, several views are fixed."""
     generator = torch.Generator().manual_seed(views)
-    columns = [
-        {"input_ids": torch.randn(ROWS, FEATURES, generator=generator, dtype=torch.double)} for _ in range(views + 2)
-    ]
+    columns = torch.randn(views + 2, ROWS, FEATURES, generator=generator, dtype=torch.double)
     objectives = torch.tensor([[0, 2, 1, 0, 2, 0, 1]]).T if views == 1 else torch.tensor([[2, 0]]).expand(ROWS, 2)
     samples = torch.stack([torch.arange(ROWS), torch.arange(ROWS) + 100], dim=1)[:, None].expand(-1, views, -1)
     samples = torch.cat([samples, objectives[..., None]], dim=2)
