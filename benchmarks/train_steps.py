@@ -27,7 +27,7 @@ from trainer.data.open import open_corpus
 from trainer.data.pictures import PictureStore
 from trainer.data.splits import training_rows
 from trainer.losses.moon import MoonLoss
-from trainer.training.batches import COLUMNS, BrokenPictures, Encoding, PixelEncoding, TripletCollator
+from trainer.training.batches import BrokenPictures, Encoding, PixelEncoding, TripletCollator
 from trainer.training.model import add_lora, checkpoint_activations, freeze, keep_frozen_towers_still
 from trainer.training.presets import PRESETS
 from trainer.training.starter import Starter
@@ -79,8 +79,10 @@ class Bench:
 
     @functools.cached_property
     def source(self) -> TripletSource:
+        return self.source_of(Recipe(augment=not self.large))
+
+    def source_of(self, recipe: Recipe) -> TripletSource:
         corpus = open_corpus(ROOT / "demo", cache=self.cache)
-        recipe = Recipe(augment=not self.large)
         return TripletSource(corpus, training_rows(corpus).train, recipe, 0, lambda picture, title: picture.box)
 
     def read(self, location: str) -> Image:
@@ -97,6 +99,7 @@ class Variant:
         module: MoonTransformer,
         encoding: Encoding,
         *,
+        source: TripletSource | None = None,
         first: int = 0,
         ahead: bool = True,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -104,7 +107,7 @@ class Variant:
     ) -> None:
         self._bench, self._first, self._around = bench, first, around
         broken = BrokenPictures(bench.cache / "broken.jsonl")
-        self._collate = TripletCollator(source=bench.source, encoding=encoding, broken=broken)
+        self._collate = TripletCollator(source=source or bench.source, encoding=encoding, broken=broken)
         self.batch = functools.cache(self._read) if ahead else self._read
         self.width = module.get_embedding_dimension()
         model: Any = moon_model(module).train()
@@ -115,9 +118,10 @@ class Variant:
     def __call__(self, number: int) -> None:
         batch = self.batch(number % BATCHES)
         device = self._bench.device
+        prefixes = [f"{name}_" for name in self.columns(number)]
         columns = [
-            {key.removeprefix(f"{name}_"): _to(value, device) for key, value in batch.items() if key.startswith(name)}
-            for name in COLUMNS
+            {key.removeprefix(prefix): _to(value, device) for key, value in batch.items() if key.startswith(prefix)}
+            for prefix in prefixes
         ]
         with self._around():
             with torch.autocast(device, torch.bfloat16, enabled=self._bench.large and device == "cuda"):
@@ -129,10 +133,19 @@ class Variant:
         if device == "cuda":
             torch.cuda.synchronize()
 
+    def columns(self, number: int) -> list[str]:
+        """Names of the columns that a batch has."""
+        return [name for name in self._collate.columns if f"{name}_input_ids" in self.batch(number % BATCHES)]
+
+    def rows(self, number: int, kind: str = "") -> int:
+        """Encodes of a batch, of the columns whose name ends so."""
+        batch, columns = self.batch(number % BATCHES), self.columns(number)
+        return sum(len(batch[f"{name}_input_ids"]) for name in columns if name.endswith(kind))
+
     def tokens(self, number: int) -> int:
         """Real tokens of a batch: padding does not count."""
         batch = self.batch(number % BATCHES)
-        return sum(int(batch[f"{name}_attention_mask"].sum()) for name in COLUMNS)
+        return sum(int(batch[f"{name}_attention_mask"].sum()) for name in self.columns(number))
 
     def held(self) -> int:
         """Bytes of parameters, buffers and the optimiser's state."""

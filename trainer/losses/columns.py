@@ -10,7 +10,7 @@ from sentence_transformers.util import get_world_size
 from torch import Tensor
 
 ABSENT, FILLER = -1, -2
-"""In the place of a row's first key: nothing is encoded for it, or what is encoded counts nowhere."""
+"""In the place of a row's first key: nothing is encoded for it, or what is encoded does not count in the loss."""
 ALSO_RIGHT = -3
 """Among the keys of a query view: its triplet's hard negative answers it too, and is no negative of it."""
 

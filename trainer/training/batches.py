@@ -145,7 +145,7 @@ class TripletCollator(BaseDataCollator):
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         drawn = [self._readable(row["number"]) for row in features]
         batch: dict[str, Any] = {}
-        for column in self._columns():
+        for column in self.columns:
             own = [inputs[column] for _, inputs in drawn if column in inputs]
             if own:
                 encoded = self.encoding.features([text for text, _ in own], [pictures for _, pictures in own])
@@ -154,8 +154,9 @@ class TripletCollator(BaseDataCollator):
         batch["samples"] = torch.tensor([self._samples(triplet) for triplet, _ in drawn], dtype=torch.int64)
         return batch
 
-    def _columns(self) -> list[str]:
-        """In the order that the loss expects."""
+    @property
+    def columns(self) -> list[str]:
+        """Names of all that a batch can have, in the order that the loss expects."""
         products = PRODUCT if self.source.recipe.intra else ()
         return [*self._query_columns(), *COLUMNS[1:], *products]
 
@@ -181,7 +182,7 @@ class TripletCollator(BaseDataCollator):
             keys[PRODUCT[0]] = triplet.product_keys
         return [
             keys.get(column) or padded([FILLER if column in inputs else ABSENT])
-            for column in self._columns()
+            for column in self.columns
             if column != PRODUCT[1]
         ]
 
@@ -214,7 +215,7 @@ class TripletCollator(BaseDataCollator):
     def _fillable(self) -> list[str]:
         """Columns that all processes have: what the data cannot give, none has."""
         impossible = {*self.source.query_columns.values()} - self.source.possible_columns
-        return [column for column in self._columns() if column not in impossible]
+        return [column for column in self.columns if column not in impossible]
 
     def _read(self, item: Input) -> Ready:
         return item.text, self.encoding.fetch(item.views)

@@ -30,9 +30,10 @@ STYLE: Any = {
     "font.size": 9,
 }
 LINES: dict[str, tuple[str, ...]] = {
-    "Loss": ("loss", "eval_loss"),
+    "Loss": ("loss", "intra", "eval_loss"),
     "Recall in validation": (),
-    "Temperature": ("temperature",),
+    "Temperature": ("temperature", "intra_temperature"),
+    "Queries per triplet": ("queries",),
     "Negatives": ("negatives",),
     "Masked negatives": ("masked",),
     "Weights of objectives": tuple(f"weight_{name}" for name in MODALITIES),

@@ -34,11 +34,12 @@ def write_report(
     """Write ``out/report.html`` and return its path.
 
     ``history`` holds one dict per log event in order: ``stage``, ``step`` and any of ``loss``, ``learning_rate``,
-    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``expert_load`` (token type to mean weight per expert),
-    ``expert_use`` (query modality to the same of free experts), ``expert_objectives`` (objectives per expert),
-    ``weight_*`` of objectives, ``kept``, ``eval_*``. Numbers that are missing leave their chart out. ``setup`` is
-    nested and becomes tables, one per part; an entry with ``value`` and ``reason`` shows both. All text is escaped,
-    since it may come from a catalog; ``sections`` are HTML already and stand between charts and tables.
+    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``queries``, ``intra``, ``intra_temperature``, ``kept``,
+    ``weight_*`` of objectives, ``expert_load`` (token type to mean weight per expert), ``expert_use`` (query modality
+    to the same of free experts), ``expert_objectives`` (objectives per free expert), ``eval_*``. Numbers that are
+    missing leave their chart out. ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and
+    ``reason`` shows both. All text is escaped, since it may come from a catalog; ``sections`` are HTML already and
+    stand between charts and tables.
     """
     pictures = "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in charts(history).items()

@@ -6,9 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from sentence_transformers import SentenceTransformerTrainer
 
 from app.errors import BadInputError, CatalogError
 from app.moon.load import load_module, moon_model
@@ -19,7 +21,7 @@ from trainer.data.pictures import PictureStore
 from trainer.data.record import MODALITIES
 from trainer.data.splits import training_rows
 from trainer.data.views import View
-from trainer.losses.columns import ABSENT
+from trainer.losses.columns import ABSENT, FILLER, Columns
 from trainer.training.batches import (
     ATTEMPTS,
     BrokenPictures,
@@ -256,3 +258,75 @@ def test_lines_of_the_report_are_appended_whole(broken, monkeypatch):
     broken.add(1, "ä" * 2000)
     assert len(written) == 1
     assert json.loads(written[0])["reason"] == "ä" * 2000
+
+
+@pytest.fixture(scope="module")
+def joint(corpus) -> TripletSource:
+    recipe = Recipe(views="joint", intra=True)
+    return TripletSource(corpus, training_rows(corpus).train, recipe, 0, lambda picture, title: picture.box)
+
+
+JOINT = ["image_query", "text_query", "both_query", "positive", "negative", "product_pictures", "product_words"]
+
+
+def test_a_joint_batch_has_a_column_per_view_and_products_twice_with_the_rows_that_are_there(joint, broken):
+    drawn = [joint.draw(number) for number in range(12)]
+    batch = TripletCollator(source=joint, encoding=Names(), broken=broken)(numbers(*range(12)))
+    assert [name for name in batch if name.endswith("_texts")] == [f"{column}_texts" for column in JOINT]
+    for place, modality in enumerate(MODALITIES):
+        views = [view for triplet in drawn for view in triplet.queries if view.modality == modality]
+        assert batch[f"{modality}_query_texts"] == [view.input.text for view in views]
+        own = batch["label"][:, place]
+        assert own[own[:, 0] != ABSENT].tolist() == [list(view.keys) for view in views]
+        lacking = [modality not in {view.modality for view in triplet.queries} for triplet in drawn]
+        assert (own[:, 0] == ABSENT).tolist() == lacking
+    assert batch["product_pictures_pictures"] == batch["positive_pictures"]
+    assert batch["product_words_texts"] == [triplet.words for triplet in drawn]
+    assert batch["label"][:, 3:].tolist() == [
+        [*map(list, triplet.document_keys), list(triplet.product_keys)] for triplet in drawn
+    ]
+
+
+def test_several_processes_read_all_rows_of_a_column_the_drawn_query_where_one_lacks(joint, broken):
+    drawn = [joint.draw(number) for number in range(12)]
+    plain, filled = (
+        TripletCollator(source=joint, encoding=Names(), broken=broken, fill=fill)(numbers(*range(12)))
+        for fill in (False, True)
+    )
+    assert {len(filled[f"{column}_texts"]) for column in JOINT} == {12}
+    assert torch.equal(filled["label"][:, :, 0] == FILLER, plain["label"][:, :, 0] == ABSENT)
+    assert (filled["label"][:, :, 0] == FILLER).any()
+    for row, triplet in enumerate(drawn):
+        for place, column in enumerate(JOINT[:3]):
+            if filled["label"][row, place, 0] == FILLER:
+                assert filled[f"{column}_texts"][row] == triplet.query.text
+
+
+def test_a_column_that_no_triplet_has_is_not_read(corpus, broken):
+    rows = [row for row in training_rows(corpus).train if corpus.record(row).modalities == ("text",)]
+    source = TripletSource(corpus, np.array(rows), Recipe(views="joint"), 0, lambda picture, title: picture.box)
+    for fill in (False, True):
+        batch = TripletCollator(source=source, encoding=Names(), broken=broken, fill=fill)(numbers(*range(8)))
+        assert [name for name in batch if name.endswith("query_texts")] == ["text_query_texts"]
+        assert batch["label"].shape == (8, 5, WIDTH)
+
+
+def test_the_record_that_lent_a_broken_picture_is_the_one_that_is_reported(joint, broken):
+    view = next(
+        view
+        for triplet in map(joint.draw, range(50))
+        for view in triplet.queries[1:]
+        if view.input.views and view.record != triplet.record
+    )
+    gone = view.input.views[0][0].location
+    TripletCollator(source=joint, encoding=Names(gone), broken=broken)(numbers(*range(50)))
+    assert view.record in {json.loads(line)["record"] for line in broken.file.read_text().splitlines()}
+
+
+def test_a_joint_batch_is_what_the_trainer_hands_to_the_loss(joint, module, read, broken):
+    collate = TripletCollator(source=joint, encoding=PixelEncoding(module, read), broken=broken)
+    batch = collate(numbers(*range(4)))
+    features, labels = SentenceTransformerTrainer.collect_features(None, batch)
+    columns = Columns(labels, hard_negatives=True, intra=True)
+    columns.check(len(features))
+    assert [len(own["input_ids"]) for own in features] == [columns.rows[place] for place in columns.given]

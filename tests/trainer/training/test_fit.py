@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -252,6 +253,47 @@ def test_parts_that_are_left_out_are_recorded_and_part_of_what_a_run_is(run, mon
         run("other", without=("core-crop",))
     with pytest.raises(BadInputError, match=r"unfinished run with other settings \(without\)"):
         run("other")
+
+
+@pytest.mark.slow
+def test_two_joint_steps_with_alignment_train_and_are_recorded(run):
+    folder, best = run(box_steps=0, looks_steps=0, tower_steps=0, steps=2, views="joint", intra=1.0)
+    assert best.keys() >= {"image_r1", "text_r1"}
+    steps = [entry for entry in course(folder) if "loss" in entry]
+    assert {stage for stage, _, _ in losses(folder)} == {"skip", "all"}
+    assert all(1 < entry["queries"] <= 3 and entry["intra"] > 0 for entry in steps)
+    record = json.loads((folder / "training.json").read_text())
+    assert (record["config"]["views"], record["config"]["intra"]) == ("joint", 1.0)
+    assert record["plan"]["views"]["value"] == "joint"
+
+
+ALL_STAGES_BUT_ONE = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0, "skip_steps": 0, "steps": 2, "batch": 4}
+
+
+@pytest.mark.slow
+def test_a_budget_encodes_as_many_queries_as_the_mixture(run):
+    folder, _ = run(**ALL_STAGES_BUT_ONE, views="budget", mini_batch=2)
+    assert [entry["queries"] for entry in course(folder) if "loss" in entry] == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_a_joint_run_of_words_alone_is_the_mixture_bit_for_bit(home_folder, checkpoint, tmp_path):
+    words = pl.read_parquet(home_folder / "catalog.parquet").select("id", "title", pl.lit("x").alias("category"))
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    words.write_csv(shop / "catalog.csv")
+    log = words.select(query="title", product_id="id", event=pl.lit("click"), time=pl.lit("2026-01-01"))
+    log.with_row_index("day").with_columns(time=pl.lit("2026-01-") + (pl.col("day") + 1).cast(str).str.zfill(2)).drop(
+        "day"
+    ).write_csv(shop / "log.csv")
+    states = []
+    for views in ("mixture", "joint"):
+        config = FitConfig(model=str(checkpoint), **ALL_STAGES_BUT_ONE, views=views)
+        fit_module.fit(shop, tmp_path / views, config)
+        states.append(load_file(tmp_path / views / "model.safetensors"))
+        assert losses(tmp_path / views)
+    assert losses(tmp_path / "joint") == losses(tmp_path / "mixture")
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_a_base_that_is_nowhere_is_named(run, tmp_path):

@@ -34,7 +34,8 @@ def losses(folder: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, checkpoint, tmp_path):
+@pytest.mark.parametrize("more", [{}, {"views": "joint", "intra": 1.0}], ids=["mixture", "joint"])
+def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, checkpoint, tmp_path, more):
     wishes = {
         "model": str(checkpoint),
         "box_steps": 0,
@@ -43,6 +44,7 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, 
         "skip_steps": 0,
         "steps": 4,
         "validate_every": 4,
+        **more,
     }
     wishes["past_batches"] = 2
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {**wishes, "batch": 3}.items()]
