@@ -106,6 +106,12 @@ def test_a_long_history_is_drawn_with_a_smoothed_loss(tmp_path):
     assert len(found.text) < 1_000_000
 
 
+def test_a_joint_run_shows_its_queries_and_the_part_and_temperature_of_alignment(tmp_path):
+    found = page(tmp_path, [event(step, queries=2.5, intra=0.3, intra_temperature=0.06) for step in (1, 2)])
+    assert "Queries per triplet" in found.captions
+    assert all(label in found.text for label in (">intra<", ">intra temperature<"))
+
+
 def test_numbers_that_are_missing_leave_their_chart_out(tmp_path):
     log = [{"stage": "boxes", "step": step, "loss": 0.5} for step in (1, 2)]
     assert page(tmp_path, log).captions == ["Loss"]
