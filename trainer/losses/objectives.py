@@ -104,8 +104,9 @@ class ObjectiveWeights(nn.Module):
     def reset(self) -> None:
         """Forget what was used."""
         experts, objectives = self.matrix.shape
-        self._last = torch.full((objectives,), torch.nan)
-        self._total, self._samples = torch.zeros(objectives, experts), torch.zeros(objectives)
+        self._last: Tensor = torch.full((objectives,), torch.nan)
+        self._total: Tensor = torch.zeros(objectives, experts)
+        self._samples: Tensor = torch.zeros(objectives)
 
 
 def entropy(log_p: Tensor) -> Tensor:

@@ -103,15 +103,6 @@ def test_samples_are_records_items_of_negatives_and_modalities(source, broken):
     assert set(samples[:, 0, 2].tolist()) == {0, 1, 2}
 
 
-def test_samples_of_several_views_stand_in_the_order_of_their_columns(corpus, broken):
-    recipe = Recipe(augment=True, views="joint")
-    source = TripletSource(corpus, training_rows(corpus).train, recipe, 0, lambda picture, title: picture.box)
-    batch = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(*range(20)))
-    there = batch["label"][:, :3, 0] != ABSENT
-    assert torch.equal(batch["samples"][..., 2], torch.arange(3).expand(20, 3).where(there, -1))
-    assert 0 < there.sum() < 60
-
-
 def test_a_triplet_with_a_broken_picture_is_replaced_and_reported_once(source, broken, caplog):
     first = source.draw(0)
     gone = first.positive.views[0][0].location
@@ -269,6 +260,13 @@ def joint(corpus) -> TripletSource:
 
 
 JOINT = ["image_query", "text_query", "both_query", "positive", "negative", "product_pictures", "product_words"]
+
+
+def test_samples_of_several_views_stand_in_the_order_of_their_columns(joint, broken):
+    batch = TripletCollator(source=joint, encoding=Names(), broken=broken)(numbers(*range(20)))
+    there = batch["label"][:, :3, 0] != ABSENT
+    assert torch.equal(batch["samples"][..., 2], torch.arange(3).expand(20, 3).where(there, -1))
+    assert 0 < there.sum() < 60
 
 
 def test_a_joint_batch_has_a_column_per_view_and_products_twice_with_the_rows_that_are_there(joint, broken):
