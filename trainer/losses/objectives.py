@@ -38,6 +38,10 @@ class ObjectiveWeights(nn.Module):
     ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision).
     """
 
+    _last: Tensor
+    _total: Tensor
+    _samples: Tensor
+
     def __init__(
         self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
     ) -> None:
@@ -104,9 +108,9 @@ class ObjectiveWeights(nn.Module):
     def reset(self) -> None:
         """Forget what was used."""
         experts, objectives = self.matrix.shape
-        self._last: Tensor = torch.full((objectives,), torch.nan)
-        self._total: Tensor = torch.zeros(objectives, experts)
-        self._samples: Tensor = torch.zeros(objectives)
+        self._last = torch.full((objectives,), torch.nan)
+        self._total = torch.zeros(objectives, experts)
+        self._samples = torch.zeros(objectives)
 
 
 def entropy(log_p: Tensor) -> Tensor:
