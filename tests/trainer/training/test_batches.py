@@ -256,7 +256,8 @@ def joint(corpus) -> TripletSource:
     """Every other design has no photos."""
     rows, columns = training_rows(corpus).train, corpus.columns
     rows = rows[(columns["modalities"][rows] == 1 << MODALITIES.index("text")) | (columns["positive"][rows] % 4 < 2)]
-    return TripletSource(corpus, rows, Recipe(views="joint", intra=True), 0, lambda picture, title: picture.box)
+    recipe = Recipe((1.0, 4.0, 1.0), views="joint", intra=True)
+    return TripletSource(corpus, rows, recipe, 0, lambda picture, title: picture.box)
 
 
 JOINT = ["image_query", "text_query", "both_query", "positive", "negative", "product_pictures", "product_words"]
