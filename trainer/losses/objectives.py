@@ -15,6 +15,7 @@ import torch.distributed
 from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.distributed.nn import functional as collectives
+from torch.nn import functional
 
 from trainer.losses.routing import expert_use
 
@@ -66,8 +67,10 @@ class ObjectiveWeights(nn.Module):
         """Mean routing by objective (objectives, experts) over the samples of all ranks, and their number by objective.
 
         From the routing of this rank's samples (N, experts) and their objectives (N,). An objective without samples
-        uses nothing.
+        uses nothing. Balanced, the free experts of a sample share 1, whatever its reserved ones take.
         """
+        if not self.trains_routers:
+            routing = functional.normalize(routing, p=1, dim=1)
         total, samples = expert_use(routing, objectives, self.matrix.shape[1])
         if get_world_size() > 1:
             total, samples = collectives.all_reduce(total), samples.clone()

@@ -66,6 +66,13 @@ def test_balanced_weights_have_the_mean_1_unless_they_are_clamped():
     assert found.std() > 0
 
 
+def test_what_reserved_experts_take_changes_no_balanced_weight():
+    weights, (routing, objectives) = module("balanced"), batch()
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    lacking = routing * (1 - 0.4 * (objectives == 1))[:, None]
+    torch.testing.assert_close(weights.weights(*weights.use(lacking, objectives), weights.matrix), found)
+
+
 def test_an_objective_without_samples_has_no_share_in_the_mean():
     weights, (routing, objectives) = module("balanced"), batch(objectives=2)
     weights.matrix.data /= 10
