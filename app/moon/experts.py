@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,10 +29,14 @@ class GuidedExperts(nn.Module, ABC):
     ``balance_scale`` multiplies the load-balancing loss of the next calls. A training loss that calls the model several
     times per optimiser step (columns, chunks, gradient accumulation) sets it to one over their number, so that the step
     balances the mean of its calls. Under reentrant checkpointing it has to keep its value until the backward pass.
+
+    ``observers`` are told of every call: this layer, the routing weights (batch, tokens, experts) with their gradient,
+    and the token types (batch, tokens). Layers that gradient checkpointing computes again tell again.
     """
 
     token_types: Tensor | None
     balance_scale: float
+    observers: list[Callable[[GuidedExperts, Tensor, Tensor], None]]
 
     def __init__(self, config: MoonConfig, width: int) -> None:
         super().__init__()
@@ -40,6 +45,7 @@ class GuidedExperts(nn.Module, ABC):
         nn.init.zeros_(self.router.weight)
         self.token_types = None
         self.balance_scale = 1.0
+        self.observers = []
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (batch, tokens, width) to the weighted sum of each token's experts, same shape; 0 on padding.
@@ -50,6 +56,8 @@ class GuidedExperts(nn.Module, ABC):
         types = self.token_types
         types = flat.new_zeros(len(flat), dtype=torch.long) if types is None else types.reshape(-1)
         weights = self.route(flat, types)
+        for observe in self.observers:
+            observe(self, weights.unflatten(0, hidden.shape[:-1]), types.unflatten(0, hidden.shape[:-1]))
         rows = (types != TokenType.PADDING).nonzero().squeeze(1)
         if len(rows) == len(flat):
             return self.mix(flat, weights).reshape(hidden.shape)

@@ -13,7 +13,7 @@ import typer
 
 from app.errors import BadInputError
 from trainer.commands.options import DEMO, Boxes, DataOption, Event, Format, Images, Log, Out, Seed, event_weights
-from trainer.training.config import PARTS, FitConfig, Objective, Precision, Views
+from trainer.training.config import PARTS, FitConfig, Objective, Precision, Views, Weighing
 from trainer.training.presets import PRESETS
 
 FIT = FitConfig()
@@ -80,6 +80,19 @@ def fit(
     intra: Annotated[
         float, typer.Option(min=0, help="Weight of aligning a product's pictures with its own words (MOON2.0); 0: none")
     ] = FIT.intra,
+    objective_weights: Annotated[
+        Weighing,
+        typer.Option(
+            help="How query modalities are weighed by the experts they use: all the same (MOON), as MOON2.0's formula "
+            "says, or by constants within limits"
+        ),
+    ] = FIT.objective_weights,
+    sparsity: Annotated[
+        float, typer.Option(min=0, help="How strongly each expert is to keep to one query modality; 0.001 is usual")
+    ] = FIT.sparsity,
+    filtering: Annotated[
+        bool, typer.Option("--filtering", help="Let triplets count less whose positive hardly beats their negative")
+    ] = FIT.filtering,
     sibling_share: Annotated[
         float, typer.Option(min=0, max=1, help="How often the hard negative is another SKU of the same model")
     ] = FIT.sibling_share,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -18,9 +19,12 @@ from app.moon.experts import GuidedExperts
 from trainer.losses.alignment import Alignment
 from trainer.losses.circle import circle
 from trainer.losses.columns import ALSO_RIGHT, Columns, Queries
+from trainer.losses.filtering import SampleFilter
 from trainer.losses.infonce import infonce
 from trainer.losses.memory import Memory
 from trainer.losses.negatives import Documents, averaged, gather, share_a_key
+from trainer.losses.objectives import ObjectiveWeights
+from trainer.losses.routing import apart, beside, sample_routing
 
 TEMPERATURES = (0.01, 0.1)
 """Limits of the learned temperatures (our decision)."""
@@ -28,16 +32,11 @@ SIMILARITIES = 2**22
 """Held at a time; larger batches are compared piece by piece, and each piece again in the backward pass."""
 OBJECTIVES = {"infonce": infonce, "circle": circle}
 
-ObjectiveWeights = Callable[[Tensor], Tensor]
-"""Which triplets have which view, boolean (B, V), to the weights of the V query views."""
-SampleWeights = Callable[[Tensor, Tensor], Tensor]
-"""Cosines (Q,) of queries with their positives and negatives, -inf where none counts, to the queries' weights (Q,)."""
-
 
 class MoonLoss(CachedLossMixin, nn.Module):
     """Queries against their positives; negatives are all other documents of the step on all ranks and of past steps.
 
-        L = 1/B sum over triplets and query views of w_view s_query L_query + intra * L_intra
+        L = 1/B sum over triplets and query views of w_objective s_query L_query + intra * L_intra
 
     A query has 2PB(k + 1) - 1 negatives for P ranks, batches of B and k past batches, less the false ones. Columns are
     queries, positives and hard negatives, B the same on all ranks and in all steps (another B restarts the memory).
@@ -60,14 +59,15 @@ class MoonLoss(CachedLossMixin, nn.Module):
     column does · ``mini_batch_size``: rows per model call with gradient caching, ``None`` for a call per column and no
     caching · ``accumulation``: steps whose gradients the Trainer adds up; it only weighs the experts' load balancing,
     of which an optimiser step receives the mean over its model calls by rows · ``intra``: weight of the
-    :class:`~trainer.losses.alignment.Alignment` of products, 0 for none · ``objective_weights``: w, ones without it;
-    scaled so that the weights of the views that the step has on any rank sum to their number · ``sample_weights``: s,
-    of scores against the query's own hard negative, or the hardest one that counts where that does not. No gradient
-    flows into weights.
+    :class:`~trainer.losses.alignment.Alignment` of products, 0 for none · ``objective_weights``: w, 1 without
+    it; what it adds to the loss is added as a gradient only · ``sample_filter``: s, 1 without it; of the scores of the
+    positive and the query's own hard negative, or the hardest negative that counts where that does not. Both need
+    ``samples`` (B, V, 3) set before each step: record, item of the negative, objective.
 
     After a training step ``stats`` holds, as tensors and of this rank, ``negatives`` and ``masked`` (means per query),
-    ``temperature``, with several views ``queries`` (per triplet), and with alignment ``intra``, its part of the loss,
-    and ``intra_temperature``. Raises ValueError for columns or labels of another shape and for arguments out of range.
+    ``temperature``, with several views ``queries`` (per triplet), with alignment ``intra``, its part of the loss, and
+    ``intra_temperature``, and with a filter ``kept``, the share of queries with s = 1. Raises ValueError for columns or
+    labels of another shape, for samples that are needed and not set, and for arguments out of range.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
         accumulation: int = 1,
         intra: float = 0.0,
         objective_weights: ObjectiveWeights | None = None,
-        sample_weights: SampleWeights | None = None,
+        sample_filter: SampleFilter | None = None,
     ) -> None:
         super().__init__()
         if objective not in OBJECTIVES:
@@ -108,7 +108,8 @@ class MoonLoss(CachedLossMixin, nn.Module):
         self.mini_batch_size = mini_batch_size or 0
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.alignment = Alignment(intra, temperature, self.dims) if intra else None
-        self.objective_weights, self.sample_weights = objective_weights, sample_weights
+        self.objective_weights, self.sample_filter = objective_weights, sample_filter
+        self.samples: Tensor | None = None
         self.memory = Memory(past_batches, memory_warmup)
         self.stats: dict[str, Tensor] = {}
         self._experts = [module for module in model.modules() if isinstance(module, GuidedExperts)]
@@ -124,6 +125,9 @@ class MoonLoss(CachedLossMixin, nn.Module):
         """Features of the columns and keys (B, columns, K) to the mean loss of this rank's triplets, a scalar."""
         features, columns = list(sentence_features), self._columns(labels)
         columns.check(len(features))
+        weighs = self.objective_weights is not None or self.sample_filter is not None
+        if weighs and self.training and self.samples is None:
+            raise ValueError("objective_weights and sample_filter need samples; set them before each step")
         with torch.no_grad():  # moved, not only cut off: outside its limits the parameter would get no gradient
             for parameter in self._log_temperatures():
                 parameter.clamp_(*map(math.log, TEMPERATURES))
@@ -133,7 +137,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
             return self.calculate_loss([[self._embed(column)] for column in features], labels)
         loss = self.forward_cached(features, labels)
         for parameter, gradient in self._waiting:
-            loss = loss + (parameter - parameter.detach()) * gradient
+            loss = loss + ((parameter - parameter.detach()) * gradient).sum()
         self._waiting = []
         return loss
 
@@ -145,15 +149,24 @@ class MoonLoss(CachedLossMixin, nn.Module):
 
     def _embed(self, column: dict[str, Tensor]) -> Tensor:
         self._weigh_balance(len(column["input_ids"]))
-        return self._with_all_parameters(self.model(column)["sentence_embedding"])
+        with self._routing() as found:
+            embeddings = self.model(column)["sentence_embedding"]
+        return self._with_all_parameters(beside(embeddings, found))
+
+    def _routing(self) -> AbstractContextManager[list[Tensor]]:
+        """Collects the routing of a call, which travels beside its embeddings, where objectives are weighed."""
+        if self.objective_weights is None:
+            return nullcontext([])
+        return sample_routing(self._experts, gradient=self.objective_weights.trains_routers)
 
     def embed_minibatch(
         self, sentence_feature: dict[str, Tensor], begin: int, end: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, RandContext | None]:
         """Also tells the experts what share of the step's rows this call has."""
         self._weigh_balance(end - begin)
-        embeddings, random_state = super().embed_minibatch(sentence_feature, begin, end, *args, **kwargs)
-        return self._with_all_parameters(embeddings), random_state
+        with self._routing() as found:
+            embeddings, random_state = super().embed_minibatch(sentence_feature, begin, end, *args, **kwargs)
+        return self._with_all_parameters(beside(embeddings, found)), random_state
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
@@ -161,25 +174,34 @@ class MoonLoss(CachedLossMixin, nn.Module):
         """The loss from embeddings, per column in mini-batches; ``with_backward`` as gradient caching asks for it."""
         columns = self._columns(cast(Tensor, labels))
         embedded = columns.embedded(reps)
-        parameters = self._log_temperatures()
-        temperatures: list[Tensor] = [*parameters]
+        parameters = [*self._log_temperatures(), *([self.objective_weights.matrix] if self.objective_weights else [])]
+        leaves: list[Tensor] = [*parameters]
         if with_backward:  # their gradients wait for the backward pass of the returned loss, as the embeddings' do
-            temperatures = [parameter.detach().requires_grad_() for parameter in parameters]
+            leaves = [parameter.detach().requires_grad_() for parameter in parameters]
         with torch.autocast(embedded[0].device.type, enabled=False):
-            loss = self._total(columns, embedded, temperatures)
+            loss = self._total(columns, embedded, leaves)
         if with_backward:
             loss.backward()
-            found = zip(parameters, temperatures, strict=True)
+            found = zip(parameters, leaves, strict=True)
             self._waiting = [(parameter, leaf.grad) for parameter, leaf in found if leaf.grad is not None]
         return loss.detach() if with_backward else loss
 
-    def _total(self, columns: Columns, embedded: Sequence[Tensor], log_temperatures: Sequence[Tensor]) -> Tensor:
-        """Inter-product loss of the query views, and intra-product alignment where that is on."""
+    def _total(self, columns: Columns, embedded: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
+        """Inter-product loss of the query views, and intra-product alignment where that is on.
+
+        ``parameters``: the temperatures' logarithms, then W* where objectives are weighed.
+        """
         training = self.training and torch.is_grad_enabled()
         spatial = training and self.spatial
-        if training and not spatial:
-            log_temperatures = [averaged(one) for one in log_temperatures]
-        loss = self._contrast(columns, embedded, log_temperatures[0], training)
+        log_temperatures = [averaged(one) if training and not spatial else one for one in parameters]
+        weights, penalty = None, embedded[0].new_zeros(())
+        if self.objective_weights is not None:
+            embedded, routing = apart(embedded, len(self.objective_weights.matrix))
+            if training:
+                asked, matrix = columns.queries(routing), averaged(parameters[-1])
+                objectives = self._samples_of(asked)[:, 2]
+                weights, penalty = self.objective_weights(asked.vectors, objectives, matrix, self.memory.seen)
+        loss = self._contrast(columns, embedded, log_temperatures[0], weights) + (penalty - penalty.detach())
         if self.alignment is not None and (products := columns.products(embedded)) is not None:
             intra = self.alignment(products, columns.batch, log_temperatures[1], spatial=spatial)
             loss = loss + intra
@@ -188,10 +210,10 @@ class MoonLoss(CachedLossMixin, nn.Module):
         return loss
 
     def _contrast(
-        self, columns: Columns, embedded: Sequence[Tensor], log_temperature: Tensor, training: bool
+        self, columns: Columns, embedded: Sequence[Tensor], log_temperature: Tensor, weights: Tensor | None
     ) -> Tensor:
         """Queries against their own documents, B of each column, and those of other ranks and past batches."""
-        queries, batch = columns.queries(embedded), columns.batch
+        queries, batch, training = columns.queries(embedded), columns.batch, self.training and torch.is_grad_enabled()
         (documents, keys), first = columns.documents(embedded), 0
         if training and self.spatial:
             documents, keys, log_temperature, first = gather(documents, keys, log_temperature)
@@ -206,8 +228,6 @@ class MoonLoss(CachedLossMixin, nn.Module):
         pieces = [compare(piece, pool, batch, temperature) for piece in queries.split(rows)]
         losses, masked, positives, negatives = (torch.cat(parts) for parts in zip(*pieces, strict=True))
         if training:
-            losses = losses * self._weights(columns, queries, positives, negatives)
-            self.memory.add(documents, keys)
             left_out = masked.float().mean()
             self.stats = {
                 "negatives": len(pool.keys) - 1 - left_out,
@@ -216,6 +236,13 @@ class MoonLoss(CachedLossMixin, nn.Module):
             }
             if columns.views > 1:
                 self.stats["queries"] = torch.tensor(len(queries) / batch)
+            if weights is not None:
+                losses = losses * weights
+            if self.sample_filter is not None:
+                trust = self.sample_filter(positives, negatives, self.memory.seen, self._samples_of(queries)[:, :2])
+                losses = losses * trust
+                self.stats["kept"] = (trust == 1).float().mean()
+            self.memory.add(documents, keys)
         return losses.mean() * (len(queries) / batch)
 
     def _compare(
@@ -247,16 +274,9 @@ class MoonLoss(CachedLossMixin, nn.Module):
             hardest if not self.hard_negatives else hardest.where(also_right, scores[rows, own + batch]),
         )
 
-    def _weights(self, columns: Columns, queries: Queries, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Of each query (Q,): the weight of its view times its own."""
-        weights = torch.ones_like(positives)
-        if self.objective_weights is not None:
-            there = columns.views_there()
-            of_views = self.objective_weights(columns.counted[:, : columns.views]).detach().to(weights)
-            weights = (of_views * there.sum() / (of_views * there).sum())[queries.view]
-        if self.sample_weights is not None:
-            weights = weights * self.sample_weights(positives, negatives).detach()
-        return weights
+    def _samples_of(self, queries: Queries) -> Tensor:
+        """What ``samples`` says of each query, (Q, 3)."""
+        return cast(Tensor, self.samples)[queries.triplet, queries.view]
 
     def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
         """The same embeddings, of which every trained parameter is a part, with gradient 0 if it was not used.

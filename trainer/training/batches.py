@@ -22,6 +22,7 @@ from app.errors import BadInputError, CatalogError
 from app.moon.prompt import model_input
 from app.moon.transformer import MoonTransformer
 from trainer.data.keys import padded
+from trainer.data.record import MODALITIES
 from trainer.data.views import Read, View
 from trainer.losses.columns import ABSENT, FILLER
 from trainer.training.features import MapTower, TowerMaps
@@ -131,7 +132,8 @@ class TripletCollator(BaseDataCollator):
     The mixture's columns are ``COLUMNS``. A joint step has one per query modality instead, and where products are
     aligned with their own words two more, with one label. A row that a triplet lacks is left out of the features and
     has the key ``ABSENT``, see :class:`~trainer.losses.columns.Columns`; with ``fill``, for several processes, the
-    drawn query stands there as a ``FILLER``.
+    drawn query stands there as a ``FILLER``. ``samples``, int64 (batch, query columns, 3), says of every query its
+    record, the item of its negative and its place in MODALITIES, -1 where there is none.
     """
 
     preprocess_fn: Callable[..., Any] = field(default=dict, repr=False)
@@ -149,13 +151,28 @@ class TripletCollator(BaseDataCollator):
                 encoded = self.encoding.features([text for text, _ in own], [pictures for _, pictures in own])
                 batch |= {f"{column}_{name}": value for name, value in encoded.items()}
         batch["label"] = torch.tensor([self._label(triplet, inputs) for triplet, inputs in drawn], dtype=torch.int64)
+        batch["samples"] = torch.tensor([self._samples(triplet) for triplet, _ in drawn], dtype=torch.int64)
         return batch
 
     @property
     def columns(self) -> list[str]:
         """Names of all that a batch can have, in the order that the loss expects."""
         products = PRODUCT if self.source.recipe.intra else ()
-        return [*dict.fromkeys(self.source.query_columns.values()), *COLUMNS[1:], *products]
+        return [*self._query_columns(), *COLUMNS[1:], *products]
+
+    def _query_columns(self) -> list[str]:
+        return [*dict.fromkeys(self.source.query_columns.values())]
+
+    def _samples(self, triplet: Triplet) -> list[tuple[int, int, int]]:
+        found = {
+            self.source.query_columns[view.modality]: (
+                view.record,
+                triplet.negative_item,
+                MODALITIES.index(view.modality),
+            )
+            for view in triplet.queries
+        }
+        return [found.get(column, (-1, -1, -1)) for column in self._query_columns()]
 
     def _label(self, triplet: Triplet, inputs: Mapping[str, Ready]) -> list[Sequence[int]]:
         """Keys by column; the two of a product have one."""

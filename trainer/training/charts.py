@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from trainer.data.record import MODALITIES
+
 INK = "#0a0b0c"
 """Stands for the page's text colour, which differs in dark mode."""
 COLOURS = ["tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:red", "tab:cyan"]
@@ -34,11 +36,26 @@ LINES: dict[str, tuple[str, ...]] = {
     "Queries per triplet": ("queries",),
     "Negatives": ("negatives",),
     "Masked negatives": ("masked",),
+    "Weights of objectives": tuple(f"weight_{name}" for name in MODALITIES),
+    "Samples counted in full": ("kept",),
     "Learning rate": ("learning_rate",),
     "Gradient norm": ("grad_norm",),
 }
 """Title to the numbers of a chart; recalls are found by their names."""
-LOADS = ("other", "category", "attribute")
+SHARES: dict[str, tuple[str, Sequence[str], str]] = {
+    "expert_load": (
+        "Expert load, {} tokens",
+        ("other", "category", "attribute"),
+        "Mean routing weight of every expert on {} tokens over steps",
+    ),
+    "expert_use": (
+        "Expert use, {} queries",
+        MODALITIES,
+        "Mean routing weight of every free expert on the tokens of {} queries over steps",
+    ),
+}
+"""Of an event's numbers by expert: titles and descriptions of charts, one for each kind."""
+RESERVED = ("category expert", "attribute expert")
 RECALL = re.compile(r"eval_.*(?:_r|recall_?@?)\d+")
 FEW = 30
 """Up to so many points are marked one by one."""
@@ -80,12 +97,12 @@ class Course:
         points = [(p, e[name]) for p, e in zip(self.places, self.events, strict=True) if finite(e.get(name))]
         return [place for place, _ in points], [value for _, value in points]
 
-    def loads(self, kind: str) -> tuple[list[int], list[list[float]]]:
-        """Places, and for each the mean weights of all experts on tokens of one type."""
-        found = [(p, e.get("expert_load", {}).get(kind)) for p, e in zip(self.places, self.events, strict=True)]
-        points = [(place, loads) for place, loads in found if loads and all(map(finite, loads))]
-        points = [(place, loads) for place, loads in points if len(loads) == len(points[0][1])]
-        return [place for place, _ in points], [loads for _, loads in points]
+    def shares(self, name: str, kind: str) -> tuple[list[int], list[list[float]]]:
+        """Places, and for each the numbers of all experts of one kind: of a token type, or of a query modality."""
+        found = [(p, e.get(name, {}).get(kind)) for p, e in zip(self.places, self.events, strict=True)]
+        points = [(place, shares) for place, shares in found if shares and all(map(finite, shares))]
+        points = [(place, shares) for place, shares in points if len(shares) == len(points[0][1])]
+        return [place for place, _ in points], [shares for _, shares in points]
 
 
 def finite(value: Any) -> bool:
@@ -102,10 +119,14 @@ def charts(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             series = {name: course.series(name) for name in names or course.names(RECALL)}
             if any(places for places, _ in series.values()):
                 found[title] = _lines(course, title, series)
-        for kind in LOADS:
-            places, loads = course.loads(kind)
-            if places:
-                found[f"Expert load, {kind} tokens"] = _experts(course, kind, places, loads)
+        for name, (title, kinds, description) in SHARES.items():
+            for kind in kinds:
+                places, shares = course.shares(name, kind)
+                if places:
+                    reserved = RESERVED if name == "expert_load" else ()
+                    found[title.format(kind)] = _experts(course, description.format(kind), places, shares, reserved)
+        if matrices := [event["expert_objectives"] for event in course.events if "expert_objectives" in event]:
+            found["Objectives of every expert"] = _objectives(matrices[-1])
     return found
 
 
@@ -128,14 +149,31 @@ def _lines(course: Course, title: str, series: Mapping[str, tuple[list[int], lis
     return _svg(figure, axes, f"{title} over steps")
 
 
-def _experts(course: Course, kind: str, places: list[int], loads: list[list[float]]) -> str:
+def _experts(
+    course: Course, description: str, places: list[int], shares: list[list[float]], reserved: Sequence[str]
+) -> str:
     figure, axes = _canvas(course)
-    free = len(loads[0]) - 2
-    labels = [*(f"expert {number}" for number in range(1, free + 1)), "category expert", "attribute expert"]
-    for label, values in zip(labels, zip(*loads, strict=True), strict=True):
+    free = len(shares[0]) - len(reserved)
+    labels = [*(f"expert {number}" for number in range(1, free + 1)), *reserved]
+    for label, values in zip(labels, zip(*shares, strict=True), strict=True):
         axes.plot(places, values, label=label, marker="o" if len(places) <= FEW else None, markersize=3)
     axes.set_ylim(-0.02, 1.02)
-    return _svg(figure, axes, f"Mean routing weight of every expert on {kind} tokens over steps")
+    return _svg(figure, axes, description)
+
+
+def _objectives(matrix: Sequence[Sequence[float]]) -> str:
+    """A bar per expert, made of its objectives."""
+    figure = Figure(figsize=(4.4, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    names = [f"expert {number}" for number in range(1, len(matrix) + 1)]
+    left = [0.0] * len(matrix)
+    for objective, shares in zip(MODALITIES, zip(*matrix, strict=True), strict=True):
+        bars = axes.barh(names, shares, left=left, label=f"{objective} queries", alpha=0.7, linestyle="-")
+        axes.bar_label(bars, [f"{share:.2f}" for share in shares], label_type="center", fontsize=8)
+        left = [start + share for start, share in zip(left, shares, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the expert, p = softmax of its row of W*")
+    return _svg(figure, axes, "How much of every expert belongs to each objective at the end")
 
 
 def _canvas(course: Course) -> tuple[Figure, Axes]:

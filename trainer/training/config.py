@@ -8,6 +8,7 @@ from typing import Literal
 
 Objective = Literal["infonce", "circle"]
 Views = Literal["mixture", "joint", "budget"]
+Weighing = Literal["uniform", "literal", "balanced"]
 Precision = Literal["auto", "bf16", "fp32"]
 PARTS = ("core-crop", "guided-experts", "extended-negatives", "field-dropout")
 """What a run can go without, to see what each brings."""
@@ -24,7 +25,8 @@ class FitConfig:
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
     of its category, ``views`` is how a triplet is asked (as the mixture says, in all ways at once, or in one of them),
     ``intra`` weighs the alignment of a product's pictures with its words (0: none), ``without`` names those of
-    ``PARTS`` that are left out.
+    ``PARTS`` that are left out. ``objective_weights`` says how query modalities are weighed by the experts they use,
+    ``sparsity`` is the weight of the entropy of experts' objectives, ``filtering`` lets dubious samples count less.
     """
 
     preset: str = "starter"
@@ -48,6 +50,9 @@ class FitConfig:
     mixture: str | None = None
     views: Views = "mixture"
     intra: float = 0.0
+    objective_weights: Weighing = "uniform"
+    sparsity: float = 0.0
+    filtering: bool = False
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()
     mined: Path | None = None

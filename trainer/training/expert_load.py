@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch.utils.module_tracker import ModuleTracker
 
 from app.moon.experts import GuidedExperts
 from app.moon.segments import TokenType
+from trainer.data.record import MODALITIES
+from trainer.losses.objectives import ObjectiveWeights
 
 TYPES = (TokenType.OTHER, TokenType.CATEGORY, TokenType.ATTRIBUTE)
 
@@ -24,19 +27,18 @@ class ExpertLoad:
     def __init__(self, module: nn.Module) -> None:
         """Watch the routers of all :class:`GuidedExperts` inside ``module``, until :meth:`remove`."""
         self._layers = [layer for layer in module.modules() if isinstance(layer, GuidedExperts)]
-        self._hooks = [layer.router.register_forward_hook(partial(self._count, layer)) for layer in self._layers]
+        for layer in self._layers:
+            layer.observers.append(self._count)
         self._backward = ModuleTracker()
         self.reset()
 
-    def _count(self, layer: GuidedExperts, router: nn.Module, args: tuple[Tensor], logits: Tensor) -> None:
+    def _count(self, layer: GuidedExperts, weights: Tensor, types: Tensor) -> None:
         if not layer.training or self._backward.is_bw:
             return
-        types = layer.token_types
-        types = torch.zeros(len(logits), device=logits.device) if types is None else types.reshape(-1)
         with torch.no_grad():
-            weights = layer.weigh(logits, types)
-            member = torch.stack([types == kind for kind in TYPES]).to(weights.dtype)
-            totals = torch.cat([member @ weights, member.sum(dim=1, keepdim=True)], dim=1)
+            flat = weights.flatten(0, -2).float()
+            member = torch.stack([types.flatten() == kind for kind in TYPES]).to(flat.dtype)
+            totals = torch.cat([member @ flat, member.sum(dim=1, keepdim=True)], dim=1)
             self._totals[layer] = self._totals[layer] + totals if layer in self._totals else totals
 
     def read(self) -> dict[str, list[float]]:
@@ -59,5 +61,21 @@ class ExpertLoad:
 
     def remove(self) -> None:
         """Watch no longer."""
-        for hook in self._hooks:
-            hook.remove()
+        for layer in self._layers:
+            layer.observers.remove(self._count)
+
+
+def read_objectives(weights: ObjectiveWeights) -> tuple[dict[str, float], dict[str, Any]]:
+    """For the log, the last weights of objectives by name, and what has a number per expert.
+
+    ``expert_objectives`` has p, a row per expert; ``expert_use`` the mean routing weight of each free expert since the
+    last reading, by objective. Objectives without samples are left out.
+    """
+    last, p, use = weights.read()
+    numbers = {
+        f"weight_{name}": round(weight, 5)
+        for name, weight in zip(MODALITIES, last.tolist(), strict=True)
+        if math.isfinite(weight)
+    }
+    there = {name: row.tolist() for name, row in zip(MODALITIES, use, strict=True) if row.isfinite().all()}
+    return numbers, {"expert_objectives": p.tolist(), "expert_use": there}

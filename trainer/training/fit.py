@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -52,6 +52,8 @@ from trainer.training.report import write_report
 from trainer.training.resume import RUN, WORK, claimed
 from trainer.training.stages import FINAL, Workshop, run_stage
 from trainer.training.starter import MAX_VIEWS, Starter, has_small_tower, views_of
+from trainer.training.suspects import passes, suspects, write_suspects
+from trainer.training.suspects_page import suspects_section
 from trainer.training.triplets import FindBox, TripletSource
 from trainer.training.validation import DevRecall
 
@@ -232,7 +234,12 @@ def _publish(
     record = {**facts, "splits": split_record(corpus, split.train, split.dev), "before": before}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     (out / COURSE).write_text("".join(json.dumps(entry) + "\n" for entry in history))
-    write_report(out, history, facts)
+    sections: Iterator[str] = iter(())
+    if plan.config.filtering:
+        table, cache = suspects(history, corpus), read_settings().data / "trainer"
+        write_suspects(table, out)
+        sections = suspects_section(passes(history), table, PictureStore(cache, read_settings()).read)
+    write_report(out, history, facts, sections)
     (shop.folder / RUN).unlink()  # from here on the run is complete, even if it ends while its workshop is removed
     shutil.rmtree(shop.folder)
 

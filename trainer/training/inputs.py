@@ -31,6 +31,7 @@ class QueryView:
 class Triplet:
     """Views of a query, positive, negative, and the keys of the two (see :mod:`trainer.data.keys`).
 
+    ``negative_item`` is the row of the negative's item.
     ``words`` is the positive's own text, with its title always, and ``product_keys`` those of its id, model and title,
     where its pictures are to be aligned with it; without pictures or words both are empty.
     """
@@ -39,6 +40,7 @@ class Triplet:
     positive: Input
     negative: Input
     document_keys: tuple[Sequence[int], Sequence[int]]
+    negative_item: int
     words: str = ""
     product_keys: Sequence[int] = ()
 

@@ -126,6 +126,15 @@ def _joint_learning(plan: Plan) -> None:
         plan.note("views", plan.config.views, "asked for; MOON has mixture")
     if plan.config.intra:
         plan.note("intra", f"{plan.config.intra:g}", "asked for; MOON has 0")
+    if plan.config.objective_weights != "uniform":
+        plan.note("objective_weights", plan.config.objective_weights, "asked for; MOON has uniform")
+    elif plan.config.sparsity:
+        raise BadInputError(
+            f"--sparsity {plan.config.sparsity:g} is for experts that belong to objectives; add --objective-weights "
+            "balanced or literal, or leave it out."
+        )
+    if plan.config.filtering:
+        plan.note("filtering", "on", "asked for; MOON has none")
 
 
 def _dropout(without: Sequence[str]) -> Dropout:

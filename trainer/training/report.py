@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from trainer.training.charts import RECALL, Course, charts, finite
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 1.5rem auto; padding: 0 1rem }
@@ -28,14 +28,18 @@ MOST = 100
 """Items of one list, and characters of one value times twenty, that are shown."""
 
 
-def write_report(out: Path, history: Sequence[Mapping[str, Any]], setup: Mapping[str, Any]) -> Path:
+def write_report(
+    out: Path, history: Sequence[Mapping[str, Any]], setup: Mapping[str, Any], sections: Iterable[str] = ()
+) -> Path:
     """Write ``out/report.html`` and return its path.
 
     ``history`` holds one dict per log event in order: ``stage``, ``step`` and any of ``loss``, ``learning_rate``,
-    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``queries``, ``intra``, ``intra_temperature``,
-    ``expert_load`` (token type to mean weight per expert), ``eval_*``. Numbers that are missing leave their chart out.
-    ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and ``reason`` shows both. All text is
-    escaped, since it may come from a catalog.
+    ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``queries``, ``intra``, ``intra_temperature``, ``kept``,
+    ``weight_*`` of objectives, ``expert_load`` (token type to mean weight per expert), ``expert_use`` (query modality
+    to the same of free experts), ``expert_objectives`` (objectives per free expert), ``eval_*``. Numbers that are
+    missing leave their chart out. ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and
+    ``reason`` shows both. All text is escaped, since it may come from a catalog; ``sections`` are HTML already and
+    stand between charts and tables.
     """
     pictures = "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in charts(history).items()
@@ -49,6 +53,7 @@ def write_report(out: Path, history: Sequence[Mapping[str, Any]], setup: Mapping
         *[f'<p class="warning">{escape(line)}</p>' for line in _not_finite(history)],
         _recalls(Course.of(history)),
         f'<div class="charts">{pictures}</div>' if pictures else "",
+        *sections,
         *_tables(setup),
     ]
     file = out / "report.html"

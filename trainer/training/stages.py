@@ -19,7 +19,10 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
+from trainer.data.record import MODALITIES
+from trainer.losses.filtering import SampleFilter
 from trainer.losses.moon import MoonLoss
+from trainer.losses.objectives import ObjectiveWeights
 from trainer.training.batches import BrokenPictures, Encoding, MapEncoding, TripletCollator
 from trainer.training.expert_load import ExpertLoad
 from trainer.training.plan import Plan
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 FINAL, PREPARED, HISTORY = "final.safetensors", "prepared.safetensors", "history.json"
 WARM_UP, WEIGHT_DECAY, MAX_GRADIENT = 0.05, 0.01, 1.0
 """Share of the steps over which the learning rate rises (paper), and the optimiser's usual values."""
+SPARSITY_START, MATRIX_RATE = 0.1, 0.03
+"""Share of the steps before experts are to keep to one objective, and the learning rate of W* (our decisions)."""
 LOGS = 100
 """Log entries of a stage, at least one every tenth step of a short one."""
 
@@ -126,6 +131,8 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
         intra=config.intra,
+        objective_weights=_objective_weights(shop, stage),
+        sample_filter=SampleFilter(steps) if config.filtering and stage.name == "all" else None,
     )
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.folder.parent / "tensorboard" / stage.name)
     every = plan.validate_every[stage.name]
@@ -171,11 +178,23 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
             source=shop.source, encoding=shop.encoding, broken=shop.broken, fill=plan.world > 1
         ),
         expert_load=ExpertLoad(shop.module),
+        pass_steps=shop.source.records / (stage.batch * plan.world),
     )
 
 
+def _objective_weights(shop: Workshop, stage: Stage) -> ObjectiveWeights | None:
+    """None where all weigh the same, and in stages that train no expert."""
+    config = shop.plan.config
+    if config.objective_weights == "uniform" or stage.name != "all":
+        return None
+    start = round(SPARSITY_START * (stage.steps or 0))
+    experts = shop.module.moon.free_experts
+    return ObjectiveWeights(experts, len(MODALITIES), config.objective_weights, config.sparsity, start)
+
+
 def _rates(loss: MoonLoss, plan: Plan, stage: Stage) -> dict[str, float]:
-    """Learning rates by parameter name for the preset's patterns that this stage trains."""
+    """Learning rates by parameter name for the preset's patterns that this stage trains, and for W*."""
     names = [name for name, parameter in loss.named_parameters() if parameter.requires_grad]
     rates = {pattern: rate * stage.lr for pattern, rate in plan.preset.rates.items()}
+    rates[r"objective_weights\.matrix"] = MATRIX_RATE
     return {pattern: rate for pattern, rate in rates.items() if any(re.search(pattern, name) for name in names)}

@@ -17,7 +17,8 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from app.errors import ModelError
-from trainer.training.expert_load import ExpertLoad
+from trainer.training.expert_load import ExpertLoad, read_objectives
+from trainer.training.suspects import passes, rejected
 
 WEIGHTS, LOSS = "trained.safetensors", "loss.safetensors"
 
@@ -30,10 +31,16 @@ class MoonTrainer(SentenceTransformerTrainer):
 
     loss: Any
 
-    def __init__(self, *args: Any, expert_load: ExpertLoad, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, expert_load: ExpertLoad, pass_steps: float, **kwargs: Any) -> None:
+        """``pass_steps``: how many steps see every record once."""
         super().__init__(*args, **kwargs)
         self.processing_class = None  # the model has its own, and its configuration is to stay as it is
-        self._expert_load = expert_load
+        self._expert_load, self._pass_steps = expert_load, pass_steps
+
+    def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Tensor]], Tensor | None]:
+        """Columns and labels; what the collator says of the samples goes to the loss."""
+        self.loss.samples = inputs.get("samples")
+        return super().collect_features(inputs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """As ever; raises FloatingPointError as soon as the loss is not a number, so that no further hour is lost."""
@@ -47,13 +54,24 @@ class MoonTrainer(SentenceTransformerTrainer):
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds temperature, negatives per query, and the load of the experts per token type."""
-        is_step = "loss" in logs
-        if is_step:
+        """Adds what the loss counted, how experts share tokens and objectives, and what filtering rejected."""
+        beside: dict[str, Any] = {}
+        if "loss" in logs:
             logs = {**logs, **{name: round(float(value), 5) for name, value in self.loss.stats.items()}}
+            if load := self._expert_load.read():
+                beside["expert_load"] = load
+            if self.loss.objective_weights is not None:
+                weights, by_expert = read_objectives(self.loss.objective_weights)
+                logs, beside = {**logs, **weights}, {**beside, **by_expert}
+        if self.loss.sample_filter is not None and self._passed("train_runtime" in logs):
+            beside["filtering"] = rejected(self.loss.sample_filter.read())
         super().log(logs, start_time)
-        if is_step and (load := self._expert_load.read()):
-            self.state.log_history[-1]["expert_load"] = load  # type: ignore[assignment]
+        self.state.log_history[-1] |= beside
+
+    def _passed(self, ended: bool) -> bool:
+        """Whether samples wait and a pass over the records is done, by now or because the run ``ended``."""
+        done = self.state.global_step / self._pass_steps >= len(passes(self.state.log_history)) + 1
+        return self.loss.sample_filter.unread > 0 and (done or ended)
 
     def get_batch_sampler(  # type: ignore[override]
         self, dataset: Any, batch_size: int, drop_last: bool, **kwargs: Any
@@ -62,9 +80,10 @@ class MoonTrainer(SentenceTransformerTrainer):
         return DefaultBatchSampler(SequentialSampler(dataset), batch_size=batch_size, drop_last=drop_last)
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Matrices only: gates, segment weights and the temperature have no reason to go to 0 (our decision)."""
+        """Matrices only: gates, segment weights, temperatures and W* have no reason to go to 0 (our decision)."""
         sizes = {name: parameter.ndim for name, parameter in model.named_parameters()}
-        return [name for name in super().get_decay_parameter_names(model) if sizes[name] >= 2]
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if sizes[name] >= 2 and not name.startswith("objective_weights")]
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: checkpoints get a card from whoever publishes them."""

@@ -91,7 +91,7 @@ class TripletSource:
         mined: MinedNegatives | None = None,
         read: Read | None = None,
     ) -> None:
-        self.corpus, self.recipe, self.seed = corpus, recipe, seed
+        self.corpus, self.recipe, self.seed, self.records = corpus, recipe, seed, len(rows)
         self._find_box, self._mined = find_box, mined
         columns = corpus.columns
         bits, weights = columns["modalities"][rows], columns["weight"][rows]
@@ -159,7 +159,7 @@ class TripletSource:
             self._document(item, staged, (item.category or positive.category) if shows_category else (), labels, rng)
             for item in (positive, negative)
         ]
-        triplet = Triplet(tuple(queries), documents[0], documents[1], keys)
+        triplet = Triplet(tuple(queries), documents[0], documents[1], keys, negative_row)
         return self._with_words(triplet, record.positive, positive) if self.recipe.intra else triplet
 
     def _with_words(self, triplet: Triplet, row: int, item: Item) -> Triplet:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from app.moon.config import MoonConfig
+from app.moon.experts import FullExperts
 from trainer.losses.columns import ABSENT, ALSO_RIGHT
 
 FEATURES, WIDTH, KEYS = 6, 8, 3
@@ -27,6 +29,30 @@ class Tower(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"sentence_embedding": torch.tanh(self.linear(features["input_ids"]))}
+
+
+class RoutedTower(nn.Module):
+    """Stands in for a model with a layer of three free experts: features to the mean of three tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.linear = nn.Linear(FEATURES, 3 * WIDTH)
+        self.experts = FullExperts(MoonConfig(experts=5, top_k=2, balance=0.0), WIDTH, nn.Linear(WIDTH, WIDTH))
+        nn.init.normal_(self.experts.router.weight)
+        self.double()
+
+    def hidden(self, features: dict[str, Tensor]) -> Tensor:
+        return torch.tanh(self.linear(features["input_ids"])).unflatten(1, (3, WIDTH))
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"sentence_embedding": self.experts(self.hidden(features)).mean(dim=1)}
+
+    def routing(self, features: dict[str, Tensor]) -> Tensor:
+        """Mean over tokens of the weights of the free experts, (rows, 3)."""
+        flat = self.hidden(features).flatten(0, 1)
+        weights = self.experts.weigh(self.experts.router(flat), torch.zeros(len(flat)))
+        return weights.unflatten(0, (-1, 3))[..., :3].mean(dim=1)
 
 
 @dataclass
@@ -62,6 +88,11 @@ class Batch:
     def part(self, rank: int, rows: int) -> Batch:
         cut = slice(rank * rows, (rank + 1) * rows)
         return Batch([column[cut] for column in self.columns], self.labels[cut])
+
+    def samples(self) -> Tensor:
+        """Of up to three views: record, item of the negative and objective, told by the first key, (B, 3, 3)."""
+        first = self.labels[:, :3, 0]
+        return torch.stack([first, first + 1, first % 3], dim=2)
 
     def features(self) -> list[dict[str, Tensor]]:
         """Rows that have labels; a column without any is left out."""

@@ -148,45 +148,16 @@ def test_columns_that_are_absent_and_rows_that_are_absent_are_not_embedded():
     assert rows == [6, 4, 6, 6]
 
 
-def test_weights_of_objectives_are_scaled_to_the_number_of_views_that_are_there():
-    case = {"past_batches": 0}
-    batch = batch_of(0, case)
-    batch.labels[:, 0, 0], batch.labels[:, 1, 0] = ABSENT, 3
-    given = torch.tensor([5.0, 1.0, 3.0])
-    seen: list[Tensor] = []
-
-    def weigh(present: Tensor) -> Tensor:
-        seen.append(present)
-        return given
-
-    loss = MoonLoss(Tower(), objective_weights=weigh, **case)
-    value, _ = step(loss, batch)
-    plain = PlainJoint(**case, weights=(0.0, 2 * 1 / 4, 2 * 3 / 4))
-    whole = Batch(
-        Batch.of_views(6, 0).columns, torch.cat([batch.labels, torch.zeros(6, 1, 3, dtype=torch.long)], dim=1)
-    )
-    temperature = loss.temperature.double()
-    assert value == pytest.approx(plain.of_batch(whole, Tower(), (temperature, temperature)).item(), rel=1e-6)
-    assert seen[0].tolist() == (batch.labels[:, :VIEWS, 0] != ABSENT).tolist()
-
-
-def test_even_weights_of_objectives_are_no_weights():
-    batch = batch_of(1, {})
-    assert step(MoonLoss(Tower(), objective_weights=lambda _: torch.full((VIEWS,), 0.2)), batch)[0] == pytest.approx(
-        step(MoonLoss(Tower()), batch)[0]
-    )
-
-
 @pytest.mark.parametrize("hard_negatives", [True, False])
 def test_weights_of_samples_get_the_cosines_of_each_query_with_positive_and_hardest_negative(hard_negatives):
     tower, batch, seen = Tower(), batch_of(2, {}), {}
 
-    def weigh(positives: Tensor, negatives: Tensor) -> Tensor:
+    def weigh(positives: Tensor, negatives: Tensor, *_: object) -> Tensor:
         seen["positives"], seen["negatives"] = positives, negatives
         return torch.linspace(0, 2, len(positives))
 
     options = {"past_batches": 0, "margin": None, "hard_negatives": hard_negatives}
-    weighted = MoonLoss(tower, sample_weights=weigh, **options)
+    weighted = MoonLoss(tower, sample_filter=weigh, **options)
     value, _ = step(weighted, batch)
     columns = Columns(batch.labels, hard_negatives=True, intra=False)
     embedded = [tower(column)["sentence_embedding"] for column in batch.features()]
@@ -207,28 +178,17 @@ def test_weights_of_samples_get_the_cosines_of_each_query_with_positive_and_hard
         assert seen["positives"][n].item() == pytest.approx(cosine(query, documents[0][row]).item(), rel=1e-5)
     alone = []
     for n in range(len(queries)):  # the mean of weighted losses is linear in the weights
-        only = MoonLoss(tower, sample_weights=lambda p, _, n=n: torch.eye(len(p))[n], **options)
+        only = MoonLoss(tower, sample_filter=lambda p, *_, n=n: torch.eye(len(p))[n], **options)
         alone.append(step(only, batch)[0])
     assert value == pytest.approx(
         sum(w * v for w, v in zip(torch.linspace(0, 2, len(alone)), alone, strict=True)).item()
     )
 
 
-def test_no_gradient_flows_into_weights():
-    strength = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
-    loss = MoonLoss(
-        Tower(), objective_weights=lambda _: strength, sample_weights=lambda positives, _: positives * strength[0]
-    )
-    step(loss, batch_of(3, {}))
-    assert strength.grad is None
-
-
 def test_evaluation_knows_neither_weights_nor_memory():
     batch = batch_of(0, {"intra": 1})
     plain = MoonLoss(Tower(), intra=1.0)
-    weighted = MoonLoss(
-        Tower(), intra=1.0, objective_weights=lambda _: torch.arange(3.0), sample_weights=lambda p, _: p * 0
-    )
+    weighted = MoonLoss(Tower(), intra=1.0, sample_filter=lambda positives, *_: positives * 0)
     step(plain, batch)
     plain.eval()
     weighted.eval()

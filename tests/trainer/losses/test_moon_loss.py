@@ -16,6 +16,7 @@ from trainer.losses.moon import MoonLoss
 def step(loss: MoonLoss, batch: Batch, scale: float = 1.0) -> tuple[float, dict[str, Tensor]]:
     """Value and gradients of one training step, all parameters."""
     loss.zero_grad()
+    loss.samples = batch.samples()
     value = loss(batch.features(), batch.labels)
     (value * scale).backward()
     return value.item(), gradients(loss)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain_moon_loss import Tower
-from ranks import CASES, ROWS, STEPS, joined, run, train
+from ranks import CASES, ROWS, STEPS, joined, loss_of, run, train
 from torch import Tensor
-
-from trainer.losses.moon import MoonLoss
 
 pytestmark = pytest.mark.slow
 Notes = dict[str, Tensor]
@@ -28,13 +25,13 @@ def of_case(notes: Notes, case: str, step: int) -> Notes:
 @pytest.mark.parametrize("case", CASES)
 def test_ranks_train_as_one_process_with_the_joined_batch(found, case):
     ranks = len(found)
-    alone = train(MoonLoss(Tower(), **CASES[case]), [joined(case, ranks, step) for step in range(STEPS)])
+    alone = train(loss_of(case), [joined(case, ranks, step) for step in range(STEPS)])
     for step in range(STEPS):
         expected = {name.removeprefix(f"{step} "): t for name, t in alone.items() if name.startswith(f"{step} ")}
         by_rank = [of_case(notes, case, step) for notes in found]
         for name, value in expected.items():
-            if name in ("value", "queries", "intra", "negatives", "masked"):
-                of_queries = name in ("negatives", "masked")
+            if name in ("value", "queries", "intra", "negatives", "masked", "kept"):
+                of_queries = name in ("negatives", "masked", "kept")
                 weights = torch.stack([notes.get("queries", torch.tensor(1.0)) for notes in by_rank])
                 weights = weights / weights.sum() if of_queries else torch.full_like(weights, 1 / ranks)
                 mean = (torch.stack([notes[name] for notes in by_rank]) * weights).sum()
@@ -54,6 +51,16 @@ def test_a_query_has_2pb_k_plus_1_less_1_negatives_and_false_ones(found, case):
             total = 2 * len(found) * ROWS * (held + 1) - 1
             assert (counts["negatives"] + counts["masked"]).item() == pytest.approx(total)
             assert 0 < counts["masked"] < total
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "weighing" in CASES[case]])
+def test_every_rank_keeps_the_samples_of_all(found, case):
+    alone = train(loss_of(case), [joined(case, len(found), step) for step in range(STEPS)])["samples"]
+    for notes in found:
+        samples = notes[f"{case} samples"]
+        assert len(samples) == len(alone) > 0
+        order = sorted(map(tuple, alone.tolist()))
+        torch.testing.assert_close(torch.tensor(sorted(map(tuple, samples.tolist()))), torch.tensor(order))
 
 
 def test_without_spatial_negatives_a_rank_compares_with_its_own_documents(found):

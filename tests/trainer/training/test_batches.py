@@ -91,6 +91,18 @@ def test_a_batch_has_three_columns_in_the_order_of_the_draws_and_their_keys(sour
     assert batch["label"][0, 1, 0] == id_key(source.corpus.item(source.corpus.record(triplets[0].record).positive).id)
 
 
+def test_samples_are_records_items_of_negatives_and_modalities(source, broken):
+    samples = TripletCollator(source=source, encoding=Names(), broken=broken)(numbers(*range(20)))["samples"]
+    assert samples.shape == (20, 1, 3)
+    for number, (record, negative, modality) in enumerate(samples[:, 0].tolist()):
+        triplet = source.draw(number)
+        assert record == triplet.record
+        assert id_key(source.corpus.item(negative).id) == triplet.keys[2][0]
+        shown = {(True, False): "image", (False, True): "text", (True, True): "both"}
+        assert MODALITIES[modality] == shown[bool(triplet.query.views), bool(triplet.query.text)]
+    assert set(samples[:, 0, 2].tolist()) == {0, 1, 2}
+
+
 def test_a_triplet_with_a_broken_picture_is_replaced_and_reported_once(source, broken, caplog):
     first = source.draw(0)
     gone = first.positive.views[0][0].location
@@ -244,10 +256,18 @@ def joint(corpus) -> TripletSource:
     """Every other design has no photos."""
     rows, columns = training_rows(corpus).train, corpus.columns
     rows = rows[(columns["modalities"][rows] == 1 << MODALITIES.index("text")) | (columns["positive"][rows] % 4 < 2)]
-    return TripletSource(corpus, rows, Recipe(views="joint", intra=True), 0, lambda picture, title: picture.box)
+    recipe = Recipe((1.0, 4.0, 1.0), views="joint", intra=True)
+    return TripletSource(corpus, rows, recipe, 0, lambda picture, title: picture.box)
 
 
 JOINT = ["image_query", "text_query", "both_query", "positive", "negative", "product_pictures", "product_words"]
+
+
+def test_samples_of_several_views_stand_in_the_order_of_their_columns(joint, broken):
+    batch = TripletCollator(source=joint, encoding=Names(), broken=broken)(numbers(*range(100)))
+    there = batch["label"][:, :3, 0] != ABSENT
+    assert torch.equal(batch["samples"][..., 2], torch.arange(3).expand(100, 3).where(there, -1))
+    assert not there.all()
 
 
 def test_a_joint_batch_has_a_column_per_view_and_products_twice_with_the_rows_that_are_there(joint, broken):

@@ -10,7 +10,8 @@ from torch.utils.checkpoint import checkpoint
 from app.moon.config import MoonConfig
 from app.moon.experts import FullExperts
 from app.moon.load import load_module
-from trainer.training.expert_load import TYPES, ExpertLoad
+from trainer.losses.objectives import ObjectiveWeights
+from trainer.training.expert_load import TYPES, ExpertLoad, read_objectives
 
 WIDTH, EXPERTS = 8, 5
 
@@ -110,3 +111,13 @@ def test_a_whole_model_is_watched_and_its_segments_told_apart(checkpoint):
     assert found.keys() == {"other", "category"}
     torch.testing.assert_close(torch.tensor(found["other"]), torch.tensor([0.5, 0.5, 0, 0]))  # routers start at 0
     torch.testing.assert_close(torch.tensor(found["category"]), torch.tensor([1, 1, 1, 0]) / 3)
+
+
+def test_the_log_names_objectives_and_leaves_those_without_samples_out():
+    weights = ObjectiveWeights(2, 3, "balanced")
+    weights(torch.tensor([[0.7, 0.3], [0.5, 0.5], [0.1, 0.9]]), torch.tensor([0, 0, 2]), weights.matrix, 0)
+    numbers, by_expert = read_objectives(weights)
+    assert numbers == pytest.approx({"weight_image": 1, "weight_both": 1}, abs=1e-5)
+    assert by_expert["expert_use"] == {"image": pytest.approx([0.6, 0.4]), "both": pytest.approx([0.1, 0.9])}
+    assert by_expert["expert_objectives"] == [[pytest.approx(1 / 3)] * 3] * 2
+    assert read_objectives(weights) == ({}, {"expert_objectives": by_expert["expert_objectives"], "expert_use": {}})

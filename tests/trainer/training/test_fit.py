@@ -151,6 +151,52 @@ def test_every_kind_of_loss_trains_from_pixels(run, wishes):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"objective_weights": "balanced", "sparsity": 1e-3, "filtering": True, "views": "joint", "intra": 1.0},
+        {"objective_weights": "literal", "mini_batch": 2},
+        {"filtering": True, "without": ("extended-negatives", "guided-experts")},
+    ],
+)
+def test_weights_of_objectives_and_filtering_train_and_tell_of_it(run, wishes):
+    folder, best = run(box_steps=0, skip_steps=0, tower_steps=0, looks_steps=0, **wishes)
+    assert best
+    steps = [entry for entry in course(folder) if "loss" in entry]
+    weighed = wishes.get("objective_weights") is not None
+    assert all(("expert_use" in entry) == weighed for entry in steps)
+    assert any("weight_image" in entry for entry in steps) == weighed
+    found = [entry["filtering"] for entry in course(folder) if "filtering" in entry]
+    assert (folder / "suspects.csv").exists() == (folder / "suspects.parquet").exists() == bool(found)
+    assert bool(found) == ("Most rejected samples" in (folder / "report.html").read_text()) == ("filtering" in wishes)
+    if found and "views" not in wishes:
+        assert sum(one["samples"] for one in found) == SHORT["steps"] * SHORT["batch"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_loses_no_sample(run, monkeypatch):
+    wishes = {"box_steps": 0, "skip_steps": 0, "tower_steps": 0, "looks_steps": 0, "filtering": True}
+    wishes["objective_weights"] = "balanced"
+    unbroken, _ = run("unbroken", **wishes)
+    step = MoonTrainer.training_step
+
+    def cut(self: MoonTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        if self.state.global_step == 5:
+            raise PowerCutError
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(MoonTrainer, "training_step", cut)
+    with pytest.raises(PowerCutError):
+        run("broken", **wishes)
+    monkeypatch.undo()
+    broken, _ = run("broken", **wishes)
+    for name in ("loss", "filtering", "expert_objectives"):
+        ours, theirs = ([entry.get(name) for entry in course(folder)] for folder in (broken, unbroken))
+        assert ours == theirs
+        assert any(theirs)
+
+
+@pytest.mark.slow
 def test_gradient_caching_takes_the_same_steps(run):
     direct, _ = run("direct", box_steps=0, skip_steps=0)
     cached, _ = run("cached", box_steps=0, skip_steps=0, mini_batch=2)

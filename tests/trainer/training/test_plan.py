@@ -44,6 +44,16 @@ def test_the_starters_stages_are_its_presets():
     assert plan.lora_rank == 0
 
 
+def test_weights_of_objectives_and_filtering_are_noted_where_they_are_asked_for():
+    plain, asked = plan_of(), plan_of(objective_weights="balanced", sparsity=1e-3, filtering=True)
+    assert asked.reasons.keys() - plain.reasons.keys() == {"objective_weights", "filtering"}
+
+
+def test_sparsity_without_objectives_is_refused():
+    with pytest.raises(BadInputError, match=r"--sparsity 0\.001 .* add --objective-weights"):
+        plan_of(sparsity=1e-3)
+
+
 @pytest.mark.parametrize(
     ("wish", "stage"),
     [

@@ -20,18 +20,26 @@ CHARTS = [
     "Temperature",
     "Negatives",
     "Masked negatives",
+    "Weights of objectives",
+    "Samples counted in full",
     "Learning rate",
     "Gradient norm",
     "Expert load, other tokens",
     "Expert load, category tokens",
     "Expert load, attribute tokens",
+    "Expert use, image queries",
+    "Expert use, both queries",
+    "Objectives of every expert",
 ]
 EVEN = {"other": [0.5, 0.5, 0, 0], "category": [0.3, 0.3, 0.4, 0], "attribute": [0.2, 0.2, 0, 0.6]}
+USE = {"image": [0.7, 0.3], "both": [0.4, 0.6]}
 
 
 def event(step: int, stage: str = "whole", **numbers: Any) -> dict[str, Any]:
     full = {"loss": 1 / step, "learning_rate": 1e-5, "grad_norm": 0.5, "temperature": 0.05, "negatives": 31.0}
-    return {"stage": stage, "step": step, **full, "masked": 1.5, "expert_load": EVEN, **numbers}
+    weighed = {"weight_image": 1.2, "weight_both": 0.8, "kept": 0.9}
+    experts = {"expert_load": EVEN, "expert_use": USE, "expert_objectives": [[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]}
+    return {"stage": stage, "step": step, **full, "masked": 1.5, **weighed, **experts, **numbers}
 
 
 def history(events: int = 5) -> list[dict[str, Any]]:
@@ -116,6 +124,11 @@ def test_a_history_without_events_says_so_and_keeps_the_setup(tmp_path):
     assert ["seed", "7"] in found.rows
 
 
+def test_sections_stand_between_charts_and_tables(tmp_path):
+    text = write_report(tmp_path, history(), {"seed": 7}, ["<p>one</p>", "<p>two</p>"]).read_text()
+    assert text.rindex("</figure>") < text.index("<p>one</p>\n<p>two</p>") < text.index("<h2>Run</h2>")
+
+
 def test_the_page_needs_nothing_from_elsewhere(full):
     assert not {"script", "link", "img", "iframe", "object", "base"} & {tag for tag, _ in full.tags}
     for _, attributes in full.tags:
@@ -145,13 +158,14 @@ def test_hostile_text_stays_text(tmp_path):
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), None, "much"])
 def test_what_is_no_number_breaks_nothing(tmp_path, number: Any):
     broken = {"loss": number, "temperature": number, "eval_image_r1": number, "expert_load": {"other": [number] * 4}}
-    assert page(tmp_path, [event(1, **broken)]).captions == CHARTS[3:7]
+    broken["expert_use"] = {"image": [number] * 2}
+    assert page(tmp_path, [event(1, **broken)]).captions == [*CHARTS[3:9], CHARTS[-1]]
 
 
 def test_one_broken_event_leaves_the_others_in_their_charts():
     course = Course.of([event(1), event(2, loss=float("nan"), expert_load={"other": [float("nan")] * 4}), event(3)])
     assert course.series("loss") == ([1, 3], [1, 1 / 3])
-    assert course.loads("other") == ([1, 3], [EVEN["other"]] * 2)
+    assert course.shares("expert_load", "other") == ([1, 3], [EVEN["other"]] * 2)
 
 
 def test_a_loss_that_was_no_number_is_named_with_its_step(tmp_path):
@@ -196,4 +210,4 @@ def test_stages_that_count_anew_follow_each_other_and_others_go_on():
 
 def test_expert_loads_of_another_number_of_experts_are_left_out():
     log = [event(1), event(2, expert_load={"other": [1.0]}), event(3)]
-    assert Course.of(log).loads("other") == ([1, 3], [EVEN["other"]] * 2)
+    assert Course.of(log).shares("expert_load", "other") == ([1, 3], [EVEN["other"]] * 2)

@@ -1,0 +1,138 @@
+"""Weights of objectives beside the formulas in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from trainer.losses.objectives import LIMITS, ObjectiveWeights
+
+EXPERTS, OBJECTIVES = 3, 3
+
+
+def batch(seed: int = 0, rows: int = 20, objectives: int = OBJECTIVES) -> tuple[torch.Tensor, torch.Tensor]:
+    """Routing that needs a gradient, and objectives."""
+    generator = torch.Generator().manual_seed(seed)
+    routing = torch.rand(rows, EXPERTS, generator=generator).softmax(dim=1).requires_grad_()
+    return routing, torch.randint(0, objectives, (rows,), generator=generator)
+
+
+def module(weighing: str, seed: int = 1, **options: float) -> ObjectiveWeights:
+    made = ObjectiveWeights(EXPERTS, OBJECTIVES, weighing, **options)
+    torch.nn.init.normal_(made.matrix, generator=torch.Generator().manual_seed(seed), std=2.0)
+    return made
+
+
+def softmax(matrix: torch.Tensor) -> NDArray[np.float64]:
+    powers = np.exp(matrix.detach().double().numpy())
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def plain(p: NDArray[np.float64], routing: torch.Tensor, objectives: torch.Tensor) -> NDArray[np.float64]:
+    """w_m as the paper writes it, NaN for an objective without samples."""
+    weights = []
+    for m in range(OBJECTIVES):
+        rows = [routing[i].tolist() for i in range(len(routing)) if objectives[i] == m]
+        each = [sum(p[z, m] * row[z] for z in range(EXPERTS)) for row in rows]
+        weights.append(np.mean(each) if each else np.nan)
+    return np.array(weights)
+
+
+def test_literal_weights_are_the_formula_and_train_matrix_and_routers():
+    weights, (routing, objectives) = module("literal"), batch()
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    np.testing.assert_allclose(found.detach(), plain(softmax(weights.matrix), routing, objectives), rtol=1e-5)
+    found[0].backward()
+    assert weights.matrix.grad.abs().sum() > 0
+    assert routing.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_balanced_weights_are_the_formula_over_its_mean_within_the_limits_and_constants(seed):
+    weights, (routing, objectives) = module("balanced", seed), batch(seed)
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    formula = plain(softmax(weights.matrix), routing, objectives)
+    np.testing.assert_allclose(found, np.clip(formula / formula.mean(), *LIMITS), rtol=1e-5)
+    assert not found.requires_grad
+
+
+def test_balanced_weights_have_the_mean_1_unless_they_are_clamped():
+    weights, (routing, objectives) = module("balanced"), batch()
+    weights.matrix.data /= 10
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    assert found.mean().item() == pytest.approx(1)
+    assert found.std() > 0
+
+
+def test_what_reserved_experts_take_changes_no_balanced_weight():
+    weights, (routing, objectives) = module("balanced"), batch()
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    lacking = routing * (1 - 0.4 * (objectives == 1))[:, None]
+    torch.testing.assert_close(weights.weights(*weights.use(lacking, objectives), weights.matrix), found)
+
+
+def test_an_objective_without_samples_has_no_share_in_the_mean():
+    weights, (routing, objectives) = module("balanced"), batch(objectives=2)
+    weights.matrix.data /= 10
+    found = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    assert found[:2].mean().item() == pytest.approx(1)
+    assert found[2] == 0
+
+
+@pytest.mark.parametrize("weighing", ["literal", "balanced"])
+def test_the_penalty_is_cross_entropy_and_from_its_start_on_sparsity(weighing):
+    weights, (routing, objectives) = module(weighing, sparsity=0.5, sparsity_start=7), batch()
+    use, samples = weights.use(routing.detach(), objectives)
+    p, expected = softmax(weights.matrix), 0.0
+    if weighing == "balanced":
+        for m in range(OBJECTIVES):
+            rows = [routing[i].tolist() for i in range(len(routing)) if objectives[i] == m]
+            each = [sum(row[z] * np.log(p[z, m]) for z in range(EXPERTS)) for row in rows]
+            expected -= np.mean(each) / OBJECTIVES
+    entropy = np.mean([-sum(p[z, m] * np.log(p[z, m]) for m in range(OBJECTIVES)) for z in range(EXPERTS)])
+    assert weights.penalty(use, samples, weights.matrix, 6).item() == pytest.approx(expected, rel=1e-5)
+    late = weights.penalty(use, samples, weights.matrix, 7)
+    assert late.item() == pytest.approx(expected + 0.5 * entropy, rel=1e-5)
+    late.backward()
+    assert weights.matrix.grad.abs().sum() > 0
+
+
+def test_balanced_the_matrix_learns_the_share_of_each_objective_in_the_use_of_an_expert():
+    weights, (routing, objectives) = module("balanced"), batch(rows=60)
+    optimizer = torch.optim.Adam(weights.parameters(), lr=0.1)
+    use, samples = weights.use(routing.detach(), objectives)
+    for step in range(400):
+        optimizer.zero_grad()
+        weights.penalty(use, samples, weights.matrix, step).backward()
+        optimizer.step()
+    share = use.T / use.sum(dim=0)[:, None]
+    torch.testing.assert_close(weights.matrix.softmax(dim=1), share, atol=1e-3, rtol=0)
+
+
+def test_sparsity_makes_experts_specialise():
+    weights = module("literal", sparsity=1.0)
+    (use, samples), before = weights.use(*batch()), weights.matrix.softmax(dim=1).max(dim=1).values
+    optimizer = torch.optim.Adam(weights.parameters(), lr=0.1)
+    for step in range(50):
+        optimizer.zero_grad()
+        weights.penalty(use.detach(), samples, weights.matrix, step).backward()
+        optimizer.step()
+    assert (weights.matrix.softmax(dim=1).max(dim=1).values > before).all()
+
+
+def test_what_was_used_is_read_as_means_over_all_batches_since_the_last_reading():
+    weights = module("balanced")
+    parts = [batch(seed, objectives=2) for seed in range(3)]
+    for part in parts:
+        of_samples, _ = weights(*part, weights.matrix, 0)
+    last, p, used = weights.read()
+    assert torch.equal(last[parts[-1][1]], of_samples)
+    routing, objectives = (torch.cat(part) for part in zip(*parts, strict=True))
+    np.testing.assert_allclose(p, softmax(weights.matrix), rtol=1e-5)
+    for m in range(2):
+        torch.testing.assert_close(used[m], routing[objectives == m].mean(dim=0).detach())
+    assert used[2].isnan().all()
+    weights(*parts[0], weights.matrix, 0)
+    assert not torch.equal(weights.read()[2][:2], used[:2])

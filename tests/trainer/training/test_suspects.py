@@ -1,0 +1,98 @@
+"""The list of rejected samples: what it holds, as a table, as CSV and as a part of the report."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from app.errors import BadInputError
+from trainer.training.suspects import LISTED, SCHEMA, passes, rejected, suspects, write_suspects
+from trainer.training.suspects_page import PASSES, SHOWN, suspects_section
+
+HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)> &amp;"
+
+
+def samples(*rows: tuple[int, int, float]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def table(**columns: list) -> pl.DataFrame:
+    rows = max(map(len, columns.values()))
+    empty = {name: [""] * rows if kind == pl.String else [1] * rows for name, kind in SCHEMA.items()}
+    return pl.DataFrame({**empty, **columns}, schema=SCHEMA)
+
+
+def test_records_are_ranked_by_their_mean_and_named_with_the_negative_of_their_worst_sample():
+    found = rejected(
+        samples((4, 1, 0.5), (7, 2, 0.1), (7, 3, 0.3), (5, 1, 0.9), (4, 6, 0.4), (8, 1, 0.1), (8, 1, 0.9999))
+    )
+    assert found["samples"] == 7
+    assert found["kept"] == pytest.approx(2 / 7)
+    assert [entry["record"] for entry in found["rejected"]] == [7, 4, 8]
+    assert found["rejected"][0] == {"record": 7, "negative": 2, "phi": 0.2, "samples": 2}
+
+
+def test_the_list_is_bounded():
+    found = rejected(samples(*((row, 0, 0.1) for row in range(LISTED + 50))))
+    assert [entry["record"] for entry in found["rejected"]] == list(range(LISTED))
+
+
+def test_the_table_has_texts_titles_and_pictures_of_the_corpus(corpus):
+    text = next(row for row in range(corpus.records) if corpus.record(row).picture is None)
+    photo = next(row for row in range(corpus.records) if corpus.record(row).picture is not None)
+    events = [{"loss": 1.0}, {"filtering": rejected(samples((text, 3, 0.1), (photo, 5, 0.2)))}]
+    found = suspects([*events, {"filtering": rejected(samples((photo, 4, 0.3)))}], corpus)
+    assert found["pass"].to_list() == [1, 1, 2]
+    assert found["record"].to_list() == [text, photo, photo]
+    assert found["query"][0] == corpus.record(text).text
+    assert found["query_image"].to_list()[:2] == ["", corpus.record(photo).picture.location]
+    positive, negative = corpus.item(corpus.record(text).positive), corpus.item(3)
+    assert found.row(0, named=True)["positive_title"] == positive.title
+    assert found.row(0, named=True)["positive_image"] == positive.pictures[0].location
+    assert (found["negative_id"][0], found["negative_title"][0]) == (negative.id, negative.title)
+
+
+def test_both_files_hold_the_table_and_no_cell_of_the_csv_is_a_formula(tmp_path):
+    rows = table(query=["=1+1", " @x", 'a, "b"\nc', "ü"], phi=[0.1, 0.2, 0.3, 0.4])
+    write_suspects(rows, tmp_path)
+    assert pl.read_parquet(tmp_path / "suspects.parquet").equals(rows)
+    csv = pl.read_csv(tmp_path / "suspects.csv")
+    assert csv["query"].to_list() == ["'=1+1", "' @x", 'a, "b"\nc', "ü"]
+    assert csv["phi"].to_list() == [0.1, 0.2, 0.3, 0.4]
+
+
+def found_by(count: int) -> list[dict]:
+    return passes([{"filtering": {"samples": 1200, "kept": 0.75, "rejected": []}}] * count)
+
+
+def test_the_section_shows_the_most_rejected_of_a_pass_with_their_pictures():
+    rows = table(
+        phi=[n / 100 for n in range(SHOWN + 5)],
+        query=[f"query {n}." for n in range(SHOWN + 5)],
+        query_image=["a.png"] * (SHOWN + 5),
+    )
+    text = "".join(suspects_section(found_by(1), rows, lambda location: Image.new("RGB", (400, 200))))
+    assert "75.0% of 1,200 samples" in text
+    assert text.count("data:image/webp;base64,") == SHOWN
+    assert f"query {SHOWN - 1}." in text
+    assert f"query {SHOWN}." not in text
+
+
+def test_hostile_text_stays_text_and_a_picture_that_is_gone_is_named():
+    def gone(location: str) -> Image.Image:
+        raise BadInputError(f"{location}: gone")
+
+    rows = table(query=[HOSTILE], positive_title=[HOSTILE], negative_id=[HOSTILE], negative_image=[HOSTILE])
+    text = "".join(suspects_section(found_by(1), rows, gone))
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "picture cannot be read" in text
+
+
+def test_a_pass_without_rejected_records_says_so_and_only_the_last_passes_are_shown():
+    text = "".join(suspects_section(found_by(PASSES + 3), table(query=[]), lambda location: Image.new("RGB", (1, 1))))
+    assert text.count("No record was rejected") == PASSES
+    assert f"Pass {PASSES + 3}:" in text
+    assert "Pass 3:" not in text

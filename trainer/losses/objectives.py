@@ -1,0 +1,121 @@
+"""How much each objective counts, by the experts that it uses (MOON2.0, modality-driven mixture of experts).
+
+    p = softmax over objectives (W*),    w_m = mean over the samples of objective m of sum_z p[z, m] r_z
+
+W* has a row per free expert and a column per objective: text, image and image+text queries. r_z is the mean routing
+weight of expert z over the tokens of a sample, see :mod:`trainer.losses.routing`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.distributed
+from sentence_transformers.util import get_world_size
+from torch import Tensor, nn
+from torch.distributed.nn import functional as collectives
+from torch.nn import functional
+
+from trainer.losses.routing import expert_use
+
+Weighing = Literal["literal", "balanced"]
+LIMITS = (0.5, 2.0)
+"""Of balanced weights (our decision)."""
+
+
+class ObjectiveWeights(nn.Module):
+    """W* with what it says about each batch.
+
+    ``literal``: the weights as the formula has them, with gradient to W* and to the routers. Their sum over objectives
+    is at most what the experts' weights sum to, and lowering the weight of the hardest objective lowers the loss.
+
+    ``balanced`` (our decision): routing and weights are constants for the loss, so that none of it can be avoided; the
+    weights are divided by their mean over the objectives of the batch, then clamped to ``LIMITS``. W* learns which
+    objectives an expert serves: the cross entropy of p against the routing, - mean over m of sum_z U[m, z] log p[z, m]
+    with U the mean routing by objective. It is convex, and at its minimum p[z, m] is the share of objective m in the
+    use of expert z, each objective counted the same however many samples it has.
+
+    ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision).
+    """
+
+    _last: Tensor
+    _total: Tensor
+    _samples: Tensor
+
+    def __init__(
+        self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
+    ) -> None:
+        super().__init__()
+        self.trains_routers = weighing == "literal"
+        self.sparsity, self.sparsity_start = sparsity, sparsity_start
+        self.matrix = nn.Parameter(torch.zeros(experts, objectives))
+        self.reset()
+
+    def forward(self, routing: Tensor, objectives: Tensor, matrix: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Weights of this rank's samples (N,), and what trains W* besides, a scalar.
+
+        From the routing of the samples (N, experts), with gradient only where literal, and their objectives (N,).
+        ``matrix`` is W*, or what stands for it; ``step`` counts from 0.
+        """
+        use, samples = self.use(routing, objectives)
+        weights = self.weights(use, samples, matrix)
+        self._last = weights.detach().where(samples > 0, torch.nan)
+        return weights[objectives], self.penalty(use, samples, matrix, step)
+
+    def use(self, routing: Tensor, objectives: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean routing by objective (objectives, experts) over the samples of all ranks, and their number by objective.
+
+        From the routing of this rank's samples (N, experts) and their objectives (N,). An objective without samples
+        uses nothing. Balanced, the free experts of a sample share 1, whatever its reserved ones take.
+        """
+        if not self.trains_routers:
+            routing = functional.normalize(routing, p=1, dim=1)
+        total, samples = expert_use(routing, objectives, self.matrix.shape[1])
+        if get_world_size() > 1:
+            total, samples = collectives.all_reduce(total), samples.clone()
+            torch.distributed.all_reduce(samples)
+        self._total = self._total.to(total) + total.detach()
+        self._samples = self._samples.to(samples) + samples
+        return total / samples.clamp(min=1)[:, None], samples
+
+    def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
+        """Weight of each objective, (objectives,); balanced, 0 for one without samples."""
+        weights = (matrix.softmax(dim=1).T * use).sum(dim=1)
+        if self.trains_routers:
+            return weights
+        present = samples > 0
+        mean = weights[present].mean()
+        return (weights / mean).clamp(*LIMITS).where(present, 0.0).detach()
+
+    def penalty(self, use: Tensor, samples: Tensor, matrix: Tensor, step: int) -> Tensor:
+        """Sparsity and, where balanced, the cross entropy that W* learns by."""
+        log_p = matrix.log_softmax(dim=1)
+        penalty = matrix.new_zeros(())
+        if not self.trains_routers:
+            penalty = penalty - (use * log_p.T).sum() / (samples > 0).sum()
+        if step >= self.sparsity_start:
+            penalty = penalty + self.sparsity * entropy(log_p)
+        return penalty
+
+    @torch.no_grad()
+    def read(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Last weights (objectives,), p (experts, objectives), and mean routing since the last reading, by objective.
+
+        The latter has the shape (objectives, experts). An objective without samples has NaN. Starts anew.
+        """
+        found = self._last, self.matrix.softmax(dim=1), self._total / self._samples[:, None]
+        self.reset()
+        return found
+
+    def reset(self) -> None:
+        """Forget what was used."""
+        experts, objectives = self.matrix.shape
+        self._last = torch.full((objectives,), torch.nan)
+        self._total = torch.zeros(objectives, experts)
+        self._samples = torch.zeros(objectives)
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Mean over experts of the entropy of their objectives, in nats, from log p (experts, objectives)."""
+    return -(log_p.exp() * log_p).sum(dim=1).mean()
