@@ -1,20 +1,17 @@
 """What fewer visual tokens cost in recall, on development designs of the home-goods set, and save in time.
 
-    python benchmarks/prune.py [--shares 0.75 0.5 0.25] [--only recalls|times]
+    python benchmarks/prune.py
 
-The first table asks with photos of the development designs, with their true box, for the SKU's design among them: with
-all visual tokens, with shares of them as they are served, and with the last share chosen in other ways. `whole` is R@1
-of the configured starter's vectors; `LLM` that of its LLM's output for the pictures alone, without the way around it;
-`cosine` is that of a photo's vector to its vector of all tokens. Milliseconds are processor time per input, without the
-tower. The second table is that of a random LLM of 24 layers, width 896 and 0.36 billion parameters, for a picture of 576
-tokens and 64 tokens of text.
+The first table asks with photos of the development designs, and their true box, for the SKU's design among them: with
+shares of the visual tokens as they are served, and with the last share chosen in other ways. `whole` is R@1 of the
+configured starter's vectors; `LLM` that of its LLM's output for pictures, without the way around it; `cosine` is that
+of a photo's vector to the one of all tokens. Milliseconds are processor time per input, without the tower. The second
+table is processor time of a random LLM of 0.36 billion parameters, for 576 visual tokens and 64 of text.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -42,34 +39,26 @@ from trainer.data.home import HomeSet
 from trainer.evaluation.gallery import batches
 from trainer.evaluation.metrics import rank, recall
 
+SHARES = (1.0, 0.75, 0.5, 0.25)
 SEEN, TEXT = 576, 64
 LLM = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
 
 
+@torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shares", nargs="+", type=float, default=(0.75, 0.5, 0.25))
-    parser.add_argument("--only", choices=("recalls", "times"), help="one of the two tables")
-    given = parser.parse_args()
-    with torch.inference_mode():
-        if given.only != "times":
-            recalls(Designs(load_encoder(read_settings())), given.shares)
-        if given.only != "recalls":
-            times(given.shares)
+    recalls(Designs(load_encoder(read_settings())))
+    times()
 
 
-def recalls(designs: Designs, shares: Sequence[float]) -> None:
+def recalls(designs: Designs) -> None:
     full = designs.embed(1.0)  # the tower's maps are remembered from here on
-    ways = [(f"{share:.0%}", share, stand_ins, Merging._merged) for share in (1.0, *shares)]
-    ways += [(f"{shares[-1]:.0%}, {name}", shares[-1], *way) for name, way in OTHERS.items()]
+    ways = [(f"{share:.0%}", share, stand_ins, Merging._merged) for share in SHARES]
+    ways += [(f"{SHARES[-1]:.0%}, {name}", SHARES[-1], *way) for name, way in OTHERS.items()]
     print("| visual tokens | whole | cosine | LLM | cosine | ms |\n| --- |" + " ---: |" * 5)
     for name, share, choose, merge in ways:
         with patch.object(merging, "stand_ins", choose), patch.object(Merging, "_merged", merge):
             *found, seconds = designs.embed(share)
-        cells = [
-            f"{designs.recall(own):.3f} | {(own * reference).sum(axis=1)[designs.gallery :].mean():.4f}"
-            for own, reference in zip(found, full, strict=False)
-        ]
+        cells = [designs.compared(own, reference) for own, reference in zip(found, full, strict=False)]
         print(f"| {name} | {' | '.join(cells)} | {1000 * seconds / len(found[0]):.1f} |", flush=True)
 
 
@@ -110,21 +99,22 @@ class Designs:
         noting.remove()
         return np.concatenate(whole), np.concatenate(llm), spent
 
-    def recall(self, vectors: Vectors) -> float:
-        return float(recall(rank(vectors[self.gallery :] @ vectors[: self.gallery].T), self.relevant, 1).mean())
+    def compared(self, vectors: Vectors, full: Vectors) -> str:
+        photos, products = vectors[self.gallery :], vectors[: self.gallery]
+        cosine = (photos * full[self.gallery :]).sum(axis=1).mean()
+        return f"{recall(rank(photos @ products.T), self.relevant, 1).mean():.3f} | {cosine:.4f}"
 
 
-def times(shares: Sequence[float]) -> None:
+def times() -> None:
     llm = Qwen2Model(Qwen2Config(vocab_size=1, num_key_value_heads=2, use_cache=False, **LLM)).eval()
     tokens, mask = torch.randn(1, SEEN + TEXT, LLM["hidden_size"]), torch.ones(1, SEEN + TEXT, dtype=torch.bool)
-    whole = {"inputs_embeds": tokens, "attention_mask": mask, "token_types": mask.long()}
-    pictures = torch.arange(SEEN + TEXT)[None] < SEEN
+    full, pictures = {"inputs_embeds": tokens, "token_types": mask.long()}, torch.arange(SEEN + TEXT)[None] < SEEN
     print("\n| visual tokens | merging (s) | LLM (s) |\n| ---: | ---: | ---: |")
-    for share in (1.0, *shares):
+    for share in SHARES:
         started = time.process_time()
-        inputs = whole if share == 1 else Merging.of(tokens, pictures, mask, share).shorten(whole)
+        inputs = full if share == 1 else Merging.of(tokens, pictures, mask, share).shorten(full)
         merged = time.process_time()
-        llm(**{name: value for name, value in inputs.items() if name != "token_types"})
+        llm(**(inputs | {"token_types": None}))
         print(f"| {SEEN * share:.0f} | {merged - started:.3f} | {time.process_time() - merged:.2f} |", flush=True)
 
 
@@ -133,7 +123,7 @@ def _taken(found: Merging, values: Tensor) -> Tensor:
     return values.gather(1, found.places.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
-def _evenly(tokens: Tensor, count: int) -> Tensor:
+def _evenly_spaced(tokens: Tensor, count: int) -> Tensor:
     return _nearest(tokens, torch.linspace(0, len(tokens) - 1, count).round().long())
 
 
@@ -152,7 +142,7 @@ def _nearest(tokens: Tensor, kept: Tensor) -> Tensor:
 
 
 OTHERS = {
-    "evenly spaced, dropped": (_evenly, _taken),
+    "evenly spaced, dropped": (_evenly_spaced, _taken),
     "most different, dropped": (_most_different, _taken),
     "most different, merged": (_most_different, Merging._merged),
 }

@@ -9,8 +9,8 @@ the spread within what was merged (Ward 1963), for directions x and their means 
 
 What was merged enters the LLM as its mean, at the place of the one that stayed, as in "Token Merging" (Bolya et al.
 2023, arXiv 2210.09461), and after the LLM every token has the output of the one that stands for it. So pooling weighs
-each by how many it stands for, and nothing else sees a shorter sequence. The pictures of an input are merged together: a
-crop repeats its picture.
+each by how many it stands for, and nothing else sees a shorter sequence. The pictures of an input are merged together:
+a crop repeats its picture.
 """
 
 from __future__ import annotations
