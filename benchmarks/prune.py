@@ -100,9 +100,9 @@ class Designs:
         return np.concatenate(whole), np.concatenate(llm), spent
 
     def compared(self, vectors: Vectors, full: Vectors) -> str:
-        photos, products = vectors[self.gallery :], vectors[: self.gallery]
-        cosine = (photos * full[self.gallery :]).sum(axis=1).mean()
-        return f"{recall(rank(photos @ products.T), self.relevant, 1).mean():.3f} | {cosine:.4f}"
+        cosine = (vectors * full).sum(axis=1)[self.gallery :].mean()
+        ranking = rank(vectors[self.gallery :] @ vectors[: self.gallery].T)
+        return f"{recall(ranking, self.relevant, 1).mean():.3f} | {cosine:.4f}"
 
 
 def times() -> None:
@@ -137,8 +137,8 @@ def _most_different(tokens: Tensor, count: int) -> Tensor:
 
 
 def _nearest(tokens: Tensor, kept: Tensor) -> Tensor:
-    points = normalize(tokens, dim=1)
-    return kept[(points @ points[kept].T).argmax(dim=1)].index_copy(0, kept, kept)
+    similarity = normalize(tokens, dim=1) @ normalize(tokens[kept], dim=1).T
+    return kept[similarity.argmax(dim=1)].index_copy(0, kept, kept)
 
 
 OTHERS = {

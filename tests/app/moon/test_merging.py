@@ -53,9 +53,9 @@ def test_as_many_are_left_as_wished_and_they_stand_for_themselves(count: int, ex
     assert torch.equal(chosen[chosen], chosen)
 
 
-def test_tokens_that_are_alike_are_merged():
-    kinds = torch.tensor([0, 2, 1, 0, 2, 1, 0, 0])
-    tokens = torch.eye(3)[kinds] * torch.arange(1, 9).unsqueeze(1)
+def test_tokens_beside_their_like_are_merged_with_it():
+    kinds = torch.tensor([0, 0, 1, 1, 2, 2])
+    tokens = torch.eye(3)[kinds] * torch.arange(1, 7).unsqueeze(1)
     chosen = stand_ins(tokens, 3)
     assert torch.equal(kinds[chosen], kinds)
 
@@ -73,7 +73,7 @@ def test_the_stand_in_takes_the_mean_its_own_place_and_answers_for_all():
     types = torch.tensor([[0, 0, 0, 0, 1, -1]])
     shorter = found.shorten({"inputs_embeds": embedded, "token_types": types, "position_ids": None})
     assert shorter["inputs_embeds"].tolist() == [[[9.0, 9.0], [2.0, 0.0], [0.0, 2.0], [5.0, 5.0]]]
-    assert shorter["position_ids"].tolist() == [[0, 1, 3, 4]]
+    assert shorter["position_ids"].tolist() == [[0, 2, 3, 4]]
     assert shorter["token_types"].tolist() == [[0, 0, 0, 1]]
     output = torch.tensor([[[0.1], [0.2], [0.3], [0.4]]])
     assert found.restore(output)[0, :5, 0].tolist() == pytest.approx([0.1, 0.2, 0.2, 0.3, 0.4])
