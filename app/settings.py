@@ -46,6 +46,13 @@ class Settings(BaseSettings):
         description="Only the first numbers of every vector are indexed and searched, so many; unset: all. The indexer "
         "and the server must agree",
     )
+    keep_visual_tokens: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of each input's visual tokens that passes the LLM, the others are merged into them; 1: all. "
+        "The indexer and the server must agree",
+    )
     data: Path = Field(default=ROOT / ".moon", description="Folder of vectors, builds and manifests")
     store: Literal["edge", "server"] = Field(
         default="edge", description="edge: Qdrant inside this process; server: Qdrant server or cluster at qdrant_url"

@@ -183,6 +183,7 @@ def _on_device(settings: Settings) -> tuple[MoonTransformer, str]:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"the device {device!r} cannot be used ({error}); set MOON_DEVICE to another.") from error
+    module.keep_visual_tokens = settings.keep_visual_tokens
     shrink_first(module.processor.image_processor)
     on_cpu = module.model.device.type == "cpu"
     if on_cpu:

@@ -43,9 +43,17 @@ class FastDecoder(LlamaModel):
         fast._compute = _Graph(operations(), fast).compiled()
         logger.info("decoder: OpenVINO (%d threads)", torch.get_num_threads())
 
-    def forward(self, inputs_embeds: Tensor, token_types: Tensor, **kwargs: Any) -> BaseModelOutputWithPast:
-        """The final hidden states (batch, tokens, width); attention and padding follow from ``token_types``."""
-        return BaseModelOutputWithPast(last_hidden_state=self._compute(inputs_embeds, token_types.int())[0])
+    def forward(
+        self, inputs_embeds: Tensor, token_types: Tensor, position_ids: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPast:
+        """The final hidden states (batch, tokens, width); attention and padding follow from ``token_types``.
+
+        Without ``position_ids`` (batch, tokens) every token has its place as position.
+        """
+        if position_ids is None:
+            position_ids = torch.arange(inputs_embeds.shape[1]).unsqueeze(0)
+        hidden = self._compute(inputs_embeds, token_types.int(), position_ids.float())[0]
+        return BaseModelOutputWithPast(last_hidden_state=hidden)
 
 
 def covers(decoder: nn.Module, config: MoonConfig) -> bool:
@@ -70,13 +78,14 @@ class _Graph:
         self.ops, self.decoder = ops, decoder
         self.embedded = ops.parameter([-1, -1, decoder.config.hidden_size], np.float32)
         self.types = ops.parameter([-1, -1], np.int32)
+        self.places = ops.parameter([-1, -1], np.float32)
         table = np.array([NEVER if kind == TokenType.PADDING else 0.0 for kind in TokenType], dtype=np.float32)
         self.mask = ops.unsqueeze(self._of_types(table), [1, 2])
         self.cos, self.sin = self._positions()
 
     def compiled(self) -> Compute:
         hidden = reduce(self._layer, self.decoder.layers, self.embedded)
-        return compiled([self._norm(hidden, self.decoder.norm)], [self.embedded, self.types])
+        return compiled([self._norm(hidden, self.decoder.norm)], [self.embedded, self.types, self.places])
 
     def _layer(self, hidden: Any, layer: Any) -> Any:
         hidden = self.ops.add(hidden, self._attention(self._norm(hidden, layer.input_layernorm), layer.self_attn))
@@ -98,11 +107,9 @@ class _Graph:
         return ops.multiply(ops.multiply(hidden, scale), norm.weight.detach().numpy())
 
     def _positions(self) -> tuple[Any, Any]:
-        """Cosines and sines (tokens, 1, head_dim) of rotary positions; the first half of the sines is negative."""
+        """Cosines and sines (rows, tokens, 1, head_dim) of positions; the first half of the sines is negative."""
         ops, rotary = self.ops, self.decoder.rotary_emb
-        tokens = ops.gather(ops.shape_of(self.types, "i32"), np.int32(1), np.int32(0))
-        places = ops.unsqueeze(ops.range(np.int32(0), tokens, np.int32(1), "f32"), [1, 2])
-        angles = ops.multiply(places, rotary.inv_freq.numpy().reshape(1, 1, -1))
+        angles = ops.multiply(ops.unsqueeze(self.places, [2, 3]), rotary.inv_freq.numpy().reshape(1, 1, 1, -1))
         cos, sin = ops.cos(angles), ops.sin(angles)
         return ops.concat([cos, cos], -1), ops.concat([ops.negative(sin), sin], -1)
 

@@ -41,6 +41,7 @@ def _with_weights(folder: Path, path: str) -> Path:
 def model_fingerprint(path: str, settings: Settings) -> str:
     """Hash of everything that shapes a product's vector: weights, configuration, processor, template, detector.
 
+    The share of visual tokens that is kept follows it (``0f3a~0.5``), where that is not all.
     Reads files, never builds the model, so that a rebuild without changes stays quick.
     """
     folder = checkpoint_folder(path)
@@ -52,7 +53,8 @@ def model_fingerprint(path: str, settings: Settings) -> str:
             digest.update(file.name.encode())
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()
+    kept = settings.keep_visual_tokens
+    return digest.hexdigest() + (f"~{kept}" if kept < 1 else "")
 
 
 def model_name(path: str) -> str:

@@ -14,7 +14,8 @@ from app.errors import ModelError
 from app.moon.boxes import BoxHead
 from app.moon.config import MoonConfig
 from app.moon.experts import decoder_layers, insert_experts
-from app.moon.segments import MARKERS, Markers, image_token_id, reserved_tokens, without
+from app.moon.merging import Merging
+from app.moon.segments import MARKERS, Markers, TokenType, image_token_id, reserved_tokens, without
 from app.moon.skip import SegmentWeights, Skip
 
 
@@ -70,8 +71,10 @@ class MoonTransformer(Transformer):
     """Tokens of pictures and marked text in, one output vector per token out; pooling and normalisation follow.
 
     Inputs are dicts ``{"image": [PIL, ...], "text": str}`` as :mod:`app.moon.prompt` writes them.
+    ``keep_visual_tokens`` below 1 merges those of each input into so large a share, see :mod:`app.moon.merging`.
     """
 
+    keep_visual_tokens: float
     model: Any
     words: Any
 
@@ -88,9 +91,13 @@ class MoonTransformer(Transformer):
         self.reserved = reserved_tokens(self.words)
         object.__setattr__(self, "_decoder", self.model.get_decoder())
         self._decoder.register_forward_pre_hook(self.enter_decoder, with_kwargs=True)
+        self._decoder.register_forward_hook(self.leave_decoder)
         if self.moon.picture_dims:
             self.watch(self.model.vision_tower)
+        self.keep_visual_tokens = 1.0
         self._token_types: Tensor | None = None
+        self._visual: Tensor | None = None
+        self._merging: Merging | None = None
         self._embedded: Tensor | None = None
         self._statistics: Tensor | None = None
 
@@ -138,11 +145,12 @@ class MoonTransformer(Transformer):
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Adds ``token_embeddings`` (batch, tokens, width); mean pooling turns ``attention_mask`` into the content."""
         self._token_types = self.markers.types(features["input_ids"], features.get("attention_mask"))
+        self._visual = features["input_ids"] == self.markers.image
         try:
             features = super().forward(features, **kwargs)
             embedded, statistics = self._embedded, self._statistics
         finally:
-            self._token_types = self._embedded = self._statistics = None
+            self._token_types = self._visual = self._merging = self._embedded = self._statistics = None
         tokens = features["token_embeddings"]
         if self.moon.skip or self.moon.pooling == "segments":
             parts = self.markers.parts(features["input_ids"], features["attention_mask"])
@@ -156,16 +164,28 @@ class MoonTransformer(Transformer):
         return features
 
     def enter_decoder(self, decoder: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Send the token types with the call to every layer; note the input embeddings; open the attention mask."""
-        if self._token_types is None:
+        """Send the token types with the call to every layer; note the input embeddings; open the attention mask.
+
+        Merge visual tokens, if so wished.
+        """
+        if self._token_types is None or self._visual is None:
             return args, kwargs
         kwargs["token_types"] = self._token_types
         if self.moon.skip:
             self._embedded = kwargs["inputs_embeds"]
+        if self.keep_visual_tokens < 1 and self._visual.any():
+            counted = self._token_types != TokenType.PADDING
+            self._merging = Merging.of(kwargs["inputs_embeds"], self._visual, counted, self.keep_visual_tokens)
+            kwargs = self._merging.shorten(kwargs)
         mask = kwargs.get("attention_mask")
         if self.moon.attention == "bidirectional" and mask is not None and mask.ndim == 2:
             kwargs["attention_mask"] = mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
         return args, kwargs
+
+    def leave_decoder(self, decoder: nn.Module, args: tuple, output: Any) -> None:
+        """Give every token the output of the one that it was merged into."""
+        if self._merging is not None:
+            output.last_hidden_state = self._merging.restore(output.last_hidden_state)
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, processing_kwargs: Any = None, **kwargs: Any

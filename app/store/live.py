@@ -118,8 +118,8 @@ class LiveIndex:
             self._refused = build
             raise ModelError(
                 f"build {build} was made with model {index.manifest.model} ({index.manifest.fingerprint}), the query "
-                f"encoder is {self._fingerprint}; set MOON_MODEL, MOON_DETECTOR and MOON_DIM as they were, or run "
-                "`indexer rebuild CATALOG`"
+                f"encoder is {self._fingerprint}; set MOON_MODEL, MOON_DETECTOR, MOON_KEEP_VISUAL_TOKENS and MOON_DIM "
+                "as they were, or run `indexer rebuild CATALOG`"
             )
         log.info("serving build %s with %d products", build, index.manifest.products)
         self._replace(index)

@@ -182,7 +182,7 @@ def test_rebuild_with_fewer_numbers_asks_no_model_and_is_searched_with_the_same_
     with LiveIndex(shop.store, "colour-words-1@16").index() as index:
         ids = shop.published_ids()
         np.testing.assert_allclose(index.vectors(ids), shortened(whole.vectors(ids), 16), atol=1e-6)
-    with pytest.raises(ModelError, match=r"colour-words-1@16.*colour-words-1; set .*MOON_DIM.*indexer rebuild"):
+    with pytest.raises(ModelError, match=r"colour-words-1@16.*colour-words-1; set .*KEEP.*MOON_DIM.*indexer rebuild"):
         LiveIndex(shop.store, "colour-words-1")._acquire()
 
 

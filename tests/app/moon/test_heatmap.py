@@ -63,3 +63,9 @@ def starter():
     from app.moon import load_encoder
 
     return load_encoder(Settings())
+
+
+def test_the_starter_looks_at_the_coloured_object_with_fewer_visual_tokens_too(starter, monkeypatch):
+    monkeypatch.setattr(starter.module, "keep_visual_tokens", 0.25)
+    left, right = halves(heatmap(starter, picture("red")))
+    assert left > 3 * right

@@ -23,7 +23,7 @@ from app.moon.detect import LearnedDetector, NoDetector, SaliencyDetector
 from app.moon.embedder import MAX_PICTURES, MoonEmbedder
 from app.moon.load import save_moon
 from app.schema import Box, Product, Query
-from app.settings import Settings
+from app.settings import Settings, read_settings
 
 CHAIR = Product(id="1", title="red chair", category=["Furniture", "Chairs"], attributes={"color": ["red"]})
 
@@ -171,6 +171,21 @@ def test_the_setting_chooses_the_detector(checkpoint: Path, choice: str, expecte
     assert isinstance(load_encoder(settings_for(checkpoint, detector=choice))._detector, expected)
 
 
+def test_the_setting_chooses_how_many_visual_tokens_pass_the_llm(checkpoint: Path, embedder: MoonEmbedder):
+    half = load_encoder(settings_for(checkpoint, keep_visual_tokens=0.5))
+    photo, words = [Query("", picture(1))], [Query("red chair")]
+    assert half.fingerprint == f"{embedder.fingerprint}~0.5"
+    np.testing.assert_array_equal(half.embed_queries(words)[0], embedder.embed_queries(words)[0])
+    assert not np.allclose(half.embed_queries(photo)[0], embedder.embed_queries(photo)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "half"])
+def test_a_share_of_visual_tokens_that_cannot_be_is_refused(share: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MOON_KEEP_VISUAL_TOKENS", share)
+    with pytest.raises(BadInputError, match=f"MOON_KEEP_VISUAL_TOKENS is '{share}'"):
+        read_settings()
+
+
 @pytest.fixture(scope="module")
 def headless(base_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("headless")
@@ -206,6 +221,8 @@ def test_fingerprint_follows_what_shapes_vectors_and_nothing_else(checkpoint: Pa
         (folder / note).write_text("{}")
     assert fingerprint(folder) == original
     assert fingerprint(folder, batch_size=7) == original
+    assert fingerprint(folder, keep_visual_tokens=1) == original
+    assert fingerprint(folder, keep_visual_tokens=0.5) == f"{original}~0.5"
     seen = {original, fingerprint(folder, detector="none"), fingerprint(folder, detector="grounding")}
     seen.add(fingerprint(folder, detector="grounding", grounding_model="other/model"))
     config = json.loads((folder / "config.json").read_text())
