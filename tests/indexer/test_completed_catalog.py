@@ -51,7 +51,12 @@ def test_gaps_are_filled_and_nothing_else_is_changed(completed, shop):
 def test_every_proposal_says_how_probable_it_is_and_who_says_so(completed):
     *_, proposals = completed({"id": "g", "title": "green"})
     colour = next(row for row in proposals if row["field"] == "attributes.color")
-    assert (colour["value"], colour["sure"], colour["filled in"], colour["source"]) == ("green", "", "yes", "neighbours")
+    assert (colour["value"], colour["sure"], colour["filled in"], colour["source"]) == (
+        "green",
+        "",
+        "yes",
+        "neighbours",
+    )
     assert 0.3 <= float(colour["confidence"]) <= 1
     assert "chair-1" in colour["neighbours"].split("|")
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from app.complete import ATTRIBUTE, CATEGORY, LEAST_CONFIDENCE, TITLE, Completed, Completer, Generator
+from app.complete import CATEGORY, LEAST_CONFIDENCE, TITLE, Completed, Completer, Generator
 from app.encoder import Vectors
 from app.predict import Predictor
 from app.schema import Product, Query
 from app.store.live import LiveIndex
 from trainer.data.home import Photo
 from trainer.data.record import Split
+from trainer.evaluation.fillings import Filling, fillings
 from trainer.evaluation.fused import GALLERY, FusedSearch, stored
 from trainer.evaluation.gallery import Gallery, batches
 from trainer.evaluation.labelled import values_of
@@ -52,16 +53,6 @@ class Tolerance:
     lost: Score
     completed: Score | None
     recovered: Score | None
-
-
-@dataclass(frozen=True)
-class Filling:
-    """Values that were filled into so many products, and the share of right ones among them."""
-
-    field: str
-    products: int
-    filled: int
-    right: Score
 
 
 @dataclass(frozen=True)
@@ -222,26 +213,3 @@ def _without(product: Product, field: str) -> Product:
     }
     nothing[WORDS] = nothing[TITLE] | nothing[CATEGORY] | nothing[ATTRIBUTES]
     return product.model_copy(update=nothing[field])
-
-
-def fillings(field: str, true: Sequence[Product], done: Sequence[Completed], seed: int) -> list[Filling]:
-    """How right categories and attributes are that were filled into products without ``field``; titles have no truth.
-
-    A category is right at any level of the true path, a value if it is one of the key's; of products without the key
-    every value is wrong.
-    """
-    right: dict[str, list[bool]] = {}
-    for product, one in zip(true, done, strict=True):
-        for name in sorted(one.filled - {TITLE}):
-            kind = CATEGORY if name == CATEGORY else ATTRIBUTES
-            right.setdefault(kind, []).append(_is_right(name, product, one.product))
-    return [
-        Filling(f"{kind}, {field} missing", len(true), len(own), bootstrap(own, seed)) for kind, own in right.items()
-    ]
-
-
-def _is_right(name: str, true: Product, done: Product) -> bool:
-    if name == CATEGORY:
-        return true.category[: len(done.category)] == done.category
-    key = name.removeprefix(ATTRIBUTE)
-    return done.attributes[key][0] in true.attributes.get(key, [])

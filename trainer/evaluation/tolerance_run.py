@@ -18,11 +18,12 @@ from app.settings import Settings
 from trainer.data.home import DevelopmentSet, HomeSet
 from trainer.data.leakage import refuse_calibrated_on_test, refuse_trained_on_test
 from trainer.data.record import Split
+from trainer.evaluation.fillings import Filling
 from trainer.evaluation.gallery import Gallery
 from trainer.evaluation.home import KEPT_PICTURES, PROVEN, UNPROVEN
 from trainer.evaluation.progress import Track, silently
 from trainer.evaluation.tables import TextTable, score
-from trainer.evaluation.tolerance import CUTOFFS, Filling, Tolerance, ToleranceTest, training_completer
+from trainer.evaluation.tolerance import CUTOFFS, Tolerance, ToleranceTest, training_completer
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,10 @@ def tolerance_tables(measured: Measured) -> list[TextTable]:
                 scores = (row.whole, row.without, row.lost, row.completed, row.recovered)
                 cells.append((row.who, row.field, row.query, str(row.n), *map(score, scores)))
         tables.append(TextTable(f"Missing fields: R@{k}", header, 3, cells))
-    filled = [(one.field, str(one.products), str(one.filled), score(one.right)) for one in measured.fillings]
-    return [*tables, TextTable("What was filled in", ("what", "products", "values", "right"), 1, filled)]
+    filled = [
+        (one.lacking, one.field, str(one.products), str(one.filled), score(one.right)) for one in measured.fillings
+    ]
+    return [*tables, TextTable("What was filled in", ("lacks", "field", "products", "filled in", "right"), 2, filled)]
 
 
 def setup_line(measured: Measured) -> str:
