@@ -145,7 +145,7 @@ def composed_title(product: Product, proposals: Sequence[Proposal], nearest: Seq
     """A title from the product's labels and the words that most titles of the nearest products share; None: no words.
 
     Values come first, of attributes whose values stand in titles, then the common words, then the category's last name
-    unless they hold one of its words. The title of a neighbour is never taken as a whole.
+    unless they hold one of its words. No word is taken from one neighbour alone.
     """
     titled = [hit.product for hit in nearest if hit.product.title][:NAMED]
     keys = [key for key in product.attributes if _in_titles(key, titled)]
@@ -182,7 +182,9 @@ def _common_words(products: Sequence[Product], keys: Sequence[str]) -> dict[str,
     spelled = {word.casefold(): word for words in reversed(own) for word in reversed(words)}
     counted = Counter(word for words in own for word in {word.casefold() for word in words})
     nearest_first = dict.fromkeys(word.casefold() for words in own for word in words)
-    return {spelled[word]: counted[word] / len(own) for word in nearest_first if counted[word] > USUAL * len(own)}
+    return {
+        spelled[word]: counted[word] / len(own) for word in nearest_first if counted[word] > max(1, USUAL * len(own))
+    }
 
 
 def _words(text: str) -> list[str]:

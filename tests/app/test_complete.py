@@ -72,7 +72,8 @@ def test_a_title_is_as_probable_as_its_least_probable_part():
     assert composed_title(product, proposals, [*CHAIRS, hit(9, "red dining table")]).confidence == 0.6
 
 
-def test_nothing_makes_no_title():
+def test_one_neighbour_lends_no_words_and_nothing_makes_no_title():
+    assert composed_title(Product(id="1"), [], [hit(1, "dining chair")]) is None
     assert composed_title(Product(id="1"), [], [hit(1, "chair"), hit(2, "table"), hit(3, "")]) is None
 
 
