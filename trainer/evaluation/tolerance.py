@@ -99,7 +99,7 @@ class ToleranceTest:
         return [*rows, *self._of_queries(completer)], filled
 
     def _queries(self, photos: Sequence[Photo]) -> list[_Asked]:
-        """Photos and names of the designs; right are all SKUs of the design, for a name alone of all that bear it."""
+        """Photos, names that no other products bear, and both; right are all SKUs of the design, or of the name."""
         gallery = self._gallery
         images = [gallery.read(photo.path) for photo in photos]
         names = [self._names[gallery.rows[photo.product_id]] for photo in photos]
@@ -109,7 +109,7 @@ class ToleranceTest:
             designs.setdefault(_design(product), set()).add(row)
             bearers.setdefault(self._names[row], set()).add(row)
         own = [designs[photo.group_id] for photo in photos]
-        alone = sorted({self._names[row] for row in self.rows})
+        alone = sorted(name for name, rows in bearers.items() if rows <= set(self.rows))
         return [
             _Asked(PHOTO, [Query(image=image) for image in images], own),
             _Asked(NAME, [Query(text=name) for name in alone], [bearers[name] for name in alone]),

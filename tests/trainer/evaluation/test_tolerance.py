@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -24,10 +25,14 @@ def by_name(rows, who, field, query, k=10):
     return next(row for row in rows if (row.who, row.field, row.query, row.k) == (who, field, query, k))
 
 
-@pytest.fixture
-def measured(gallery):
+def measured_by(gallery):
     with training_completer(gallery, least=0.0) as completer:
         return ToleranceTest(gallery, "test", 0).measure(completer)
+
+
+@pytest.fixture
+def measured(gallery):
+    return measured_by(gallery)
 
 
 def test_a_name_does_not_find_products_without_words_and_titles_alone_do_not_matter_beside_labels(measured):
@@ -56,6 +61,12 @@ def test_the_other_products_and_the_gallery_itself_stay_as_they_are(gallery, mea
     assert [product for product in gallery.products if not product.title] == []
     test = ToleranceTest(gallery, "test", 0)
     assert {gallery.products[row].group_id for row in test.rows} == {"bench-t", "desk-t"}
+
+
+def test_names_that_other_products_bear_as_well_are_not_asked_alone(gallery):
+    gallery.home.products[0] = dataclasses.replace(gallery.home.products[0], names=(("en", "Bench"),))
+    rows, _ = measured_by(gallery)
+    assert by_name(rows, "product", "title", NAME).n == 1
 
 
 def test_only_training_products_vote(gallery):
