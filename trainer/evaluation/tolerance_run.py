@@ -92,7 +92,7 @@ def tolerance_tables(measured: Measured) -> list[TextTable]:
                 scores = (row.whole, row.without, row.lost, row.completed, row.recovered)
                 cells.append((row.who, row.field, row.query, str(row.n), *map(score, scores)))
         tables.append(TextTable(f"Missing fields: R@{k}", header, 3, cells))
-    filled = [
+    filled: list[tuple[str, ...]] = [
         (one.lacking, one.field, str(one.products), str(one.filled), score(one.right)) for one in measured.fillings
     ]
     return [*tables, TextTable("What was filled in", ("lacks", "field", "products", "filled in", "right"), 2, filled)]
