@@ -50,6 +50,13 @@ class Unpredicted(NamedTuple):
     box: Box | None = None
 
 
+class Voted(NamedTuple):
+    """A prediction, and the indexed products that voted for it, the nearest first."""
+
+    prediction: Prediction
+    nearest: list[Hit]
+
+
 @dataclass(frozen=True)
 class _LabelSet:
     """Labels that compete with each other, and their vectors of shape (labels, dimensions)."""
@@ -128,6 +135,13 @@ class Predictor:
 
         ``timings`` are those of all products together.
         """
+        voted = self.vote_many(products, limit, watch)
+        return [outcome.prediction if isinstance(outcome, Voted) else outcome for outcome in voted]
+
+    def vote_many(
+        self, products: Sequence[Unpredicted | BadInputError], limit: int = 10, watch: Stopwatch | None = None
+    ) -> list[Voted | BadInputError]:
+        """As ``predict_many``, with the products that voted."""
         watch = watch or Stopwatch()
         if limit < 1:
             raise BadInputError(f"limit is {limit}; it must be at least 1")
@@ -163,21 +177,21 @@ class Predictor:
 
     def _predicted(
         self, product: Unpredicted, vector: NDArray[np.float32], labels: _Labels, limit: int, watch: Stopwatch
-    ) -> Prediction:
+    ) -> Voted:
         with watch.stage("neighbours"), self._live.index() as index:
             nearest = index.search(vector, Filters(), VOTERS)
         shown, known = evidence(product.title, product.image), self._calibration
         with watch.stage("predict"):
             levels, attributes = _probabilities(labels, vector, nearest, shown, known)
-        timings = watch.timings()
-        self._observe(timings)
-        return Prediction(
+        self._observe(timings := watch.timings())
+        prediction = Prediction(
             categories=[_best(level, limit) for level in levels],
             attributes={key: _best(values, limit) for key, values in attributes.items()},
             sure=_sure(levels, attributes, shown, known) if shown in known.categories else None,
             box=product.box,
             timings=timings,
         )
+        return Voted(prediction, nearest)
 
     def warm_up(self) -> None:
         """Embed the published build's labels now. Raises IndexUnavailableError while no build is published."""

@@ -8,15 +8,18 @@ import shutil
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.complete import LEAST_CONFIDENCE
 from app.encoder import CatalogEmbedder
 from app.errors import BadInputError, CatalogError, MoonError
 from app.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from app.complete import Generator
     from indexer.embedding import Spread
     from indexer.rebuild import Model
 
@@ -140,6 +143,49 @@ def validate(catalog: Catalog, mapping: Mapping = None) -> None:
 
 
 @cli.command()
+def complete(
+    catalog: Catalog,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that the two tables are written to")],
+    mapping: Mapping = None,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Least probability of a value that is filled in")
+    ] = LEAST_CONFIDENCE,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Folder or Hub id of an image-text model that writes titles, and labels that neighbours leave open",
+        ),
+    ] = None,
+) -> None:
+    """Fill in what products lack: title, category, attributes.
+
+    The nearest products of the published index vote, so index a catalog
+    first. OUT/catalog.jsonl is the catalog with what was filled in;
+    OUT/proposals.csv says of every value how probable it is, whether it is
+    sure, and who says so. What a product has is never changed.
+    """
+    from app.catalog.columns import read_mapping
+    from app.complete import Completer
+    from app.serving import Service
+    from indexer.complete import complete as run
+    from indexer.console import show_completion
+    from indexer.progress import show_progress
+
+    given = read_mapping(mapping or ())
+    settings = read_settings()
+    service = Service.from_settings(settings)
+    try:
+        completer = Completer(service.predictor, confidence, _generator(generator, settings))
+        outcome = run(catalog, out, completer, settings, show_progress, given)
+    finally:
+        service.close()
+    show_completion(outcome, out)
+    if outcome.report.count("reject"):
+        raise typer.Exit(REJECTED)
+
+
+@cli.command()
 def status() -> None:
     """Show the builds, which one is published, and what they take on disk."""
     from app.store import open_store
@@ -209,6 +255,15 @@ def main() -> None:
     except MoonError as error:
         typer.echo(f"Error: {speaker}{error}", err=True)
         sys.exit(1)
+
+
+def _generator(name: str | None, settings: Settings) -> Generator | None:
+    if name is None:
+        return None
+    from app.moon.describe import Describer
+    from app.moon.device import choose_device
+
+    return Describer.from_pretrained(name, choose_device(settings.device)[0])
 
 
 def _ray() -> Spread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,7 @@ from app.catalog.problems import Report
 from app.schema import CATEGORY_SEPARATOR
 from app.store.base import Manifest
 from indexer.clock import Clock
+from indexer.complete import CATALOG, PROPOSALS, Completion
 from indexer.pictures import Prepared
 from indexer.rebuild import Outcome
 
@@ -47,6 +49,16 @@ def _spent(clock: Clock) -> str:
     shares = ", ".join(f"{stage} {seconds / total:.0%}".replace("%", " %") for stage, seconds in clock.seconds.items())
     beside = f" Decoding took {clock.beside:.1f} s of processor time beside it." if clock.beside else ""
     return f"Time: {clock.total:.1f} s: {shares}.{beside}"
+
+
+def show_completion(outcome: Completion, out: Path) -> None:
+    """What was filled in, field by field, and where it lies."""
+    console = _console()
+    console.print(f"{outcome.products} products, {outcome.completed} of them completed.")
+    for name, (proposed, filled) in sorted(outcome.fields.items()):
+        console.print(_printable(f"    {name}: {filled} filled in of {proposed} proposed"))
+    console.print(_printable(f"Wrote {out / CATALOG} and {out / PROPOSALS}."))
+    show_report(outcome.report)
 
 
 def show_report(report: Report) -> None:

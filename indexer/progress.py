@@ -18,11 +18,11 @@ LINE_SECONDS = 30.0
 """Time between two lines in a log."""
 
 Advance = Callable[[int], None]
-Track = Callable[[str, int], AbstractContextManager[Advance]]
-"""Opens a progress display for (stage, items) and gives a function that is told how many more items are done."""
+Track = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Opens a progress display for (stage, items or None); gives a function that is told how many more items are done."""
 
 
-def untracked(stage: str, items: int) -> AbstractContextManager[Advance]:
+def untracked(stage: str, items: int | None) -> AbstractContextManager[Advance]:
     """No progress display."""
     return nullcontext(lambda count: None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from app.errors import MoonError
-from trainer.commands import calibration, checkpoints, data, evaluation, mining, training, words
+from trainer.commands import calibration, checkpoints, data, evaluation, mining, tolerance, training, words
 
 cli = typer.Typer(
     help="Make MOON checkpoints, train them and measure them.",
@@ -25,6 +25,7 @@ for command in (
     training.fit,
     calibration.calibrate,
     evaluation.evaluate,
+    tolerance.tolerance,
 ):
     cli.command()(command)
 

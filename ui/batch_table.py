@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain, repeat
 
 from app.schema import CATEGORY_SEPARATOR, Candidate, Prediction, Sure
+from app.spreadsheet import defused
 from ui.language import ENGLISH, Language
 from ui.markup import notice, text
 
@@ -17,8 +18,6 @@ SHOWN_ROWS = 50
 
 Row = dict[str, str]
 """Cells by column: ``item``, ``title``, ``problem``, and what :func:`predicted_cells` gives."""
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def predicted_cells(predicted: Prediction) -> Row:
@@ -45,15 +44,6 @@ def report(rows: Sequence[Row], remark: str = "", say: Language = ENGLISH) -> st
         said.append(say("The first {count} rows are shown; the download has all.", count=SHOWN_ROWS))
     done = notice(say("Done"), " ".join(filter(None, said)))
     return f"{done}{_download(columns, rows, say)}{_table(columns, rows[:SHOWN_ROWS], say)}"
-
-
-def defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a quote stands before what would start one.
-
-    >>> defused("=1+1"), defused("Chair")
-    ("'=1+1", 'Chair')
-    """
-    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
 
 
 def _best(column: str, candidates: Sequence[Candidate], sure: bool | None) -> Row:

@@ -203,7 +203,19 @@ def test_a_second_rebuild_meanwhile_is_told_to_wait_and_fails(shop, indexer, mon
     )
 
 
-@pytest.mark.parametrize("command", ["", "rebuild", "validate", "status", "rollback", "prune"])
+def test_complete_fills_gaps_says_which_and_counts_rejects(shop, indexer, monkeypatch, tmp_path):
+    monkeypatch.setattr(app.moon, "checkpoint_folder", lambda model: tmp_path)
+    gaps = tmp_path / "gaps.csv"
+    gaps.write_text("id,title\ng,green\n,red\n")
+    shop.rebuild()
+    code, output, _ = indexer("complete", gaps, tmp_path / "out", "--confidence", "0.1")
+    assert code == 3
+    assert "1 products, 1 of them completed." in output
+    assert "    category: 1 filled in of 1 proposed" in output
+    assert "1 x reject, id: give every product an id" in output
+
+
+@pytest.mark.parametrize("command", ["", "rebuild", "validate", "complete", "status", "rollback", "prune"])
 def test_help_is_as_documented(indexer, command):
     code, output, _ = indexer(*command.split(), "--help")
     assert code == 0

@@ -41,7 +41,7 @@ def test_the_command_starts_without_loading_a_model_library():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("command", ["", "upcycle", "words", "starter", "merge", "evaluate", "calibrate"])
+@pytest.mark.parametrize("command", ["", "upcycle", "words", "starter", "merge", "evaluate", "tolerance", "calibrate"])
 def test_help_is_as_documented(trainer, command):
     code, output, _ = trainer(*command.split(), "--help")
     assert code == 0

@@ -22,7 +22,7 @@ DATA_HELP = "File or folder of a data set, see docs/training.md"
 Data = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP)]
 DataOption = Annotated[Path, typer.Option("--data", help=DATA_HELP, show_default="demo/ beside the code")]
 Format = Annotated[
-    Literal["auto", "home", "mbe", "m5", "shop"],
+    Literal["auto", "home", "mbe", "m5", "fashion200k", "shop"],
     typer.Option("--format", help="What the data are; auto: told by the files"),
 ]
 Log = Annotated[Path | None, typer.Option(help="A shop's interaction log, if DATA is its catalog")]

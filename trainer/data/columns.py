@@ -32,6 +32,7 @@ class Columns:
         self._aliases = aliases
         self._found: dict[str, None] = {}
         self._fields: dict[str, None] = {}
+        self._used: set[str] = set()
         self._names: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def peek(self, file: Path, rows: Iterator[Row]) -> Iterator[Row]:
@@ -42,7 +43,9 @@ class Columns:
         for cells in first:
             if isinstance(cells, dict):
                 self._found |= dict.fromkeys(cells)
-                self._fields |= dict.fromkeys(field for field, _ in self._columns(cells))
+                columns = self._columns(cells)
+                self._fields |= dict.fromkeys(field for field, _ in columns)
+                self._used |= {name for _, name in columns}
         return chain(first, rows)
 
     def has(self, field: str) -> bool:
@@ -55,6 +58,11 @@ class Columns:
             names = ", ".join(name for field in fields.split() for name in self._aliases[field])
             found = ", ".join(self._found) or "none that can be read"
             raise CatalogError(f"{file}: no column for the {what}; name one of them {names}. Columns found: {found}")
+
+    @property
+    def unused(self) -> list[str]:
+        """The columns of the first rows that no field was found in."""
+        return [name for name in self._found if name not in self._used]
 
     def named(self, cells: Mapping[str, Any]) -> dict[str, Any]:
         """The cells of a row under our names; fields without a column are missing."""

@@ -9,11 +9,12 @@ from typing import Literal
 
 from app.errors import CatalogError
 from trainer.data.columns import plain_name
+from trainer.data.fashion200k import LABELS, label_files
 from trainer.data.m5 import pictures_beside
 from trainer.data.mbe import COLUMNS as MBE_COLUMNS
 from trainer.data.rows import LINE_SUFFIXES, first_columns
 
-Format = Literal["auto", "home", "mbe", "m5", "shop"]
+Format = Literal["auto", "home", "mbe", "m5", "fashion200k", "shop"]
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 CATALOGS = ("catalog", "products", "items")
 LOGS = ("log", "logs", "interactions", "events", "clicks", "clicklog")
@@ -22,7 +23,9 @@ HOME_FILES = ("catalog.parquet", "photos.parquet", "kinds.parquet", "queries.par
 
 @dataclass(frozen=True)
 class Source:
-    """Files of a data set: a shop's catalog and log, M5Product's metadata, the tables of the home set, MBE's rows."""
+    """Files of a data set: a shop's catalog and log, M5Product's metadata, the home set's tables, Fashion200K's labels,
+    MBE's rows.
+    """
 
     format: Format
     files: tuple[Path, ...]
@@ -33,7 +36,8 @@ def find_source(data: Path, format: Format = "auto", log: Path | None = None, im
     """What ``data`` is, or the files that ``format`` needs.
 
     A folder with ``catalog.parquet`` and ``photos.parquet`` is the home set; one with a catalog and a log (named as in
-    ``CATALOGS`` and ``LOGS``), or a catalog with ``log`` given, a shop; a JSON file with columns ``pv`` or ``label``
+    ``CATALOGS`` and ``LOGS``), or a catalog with ``log`` given, a shop; one with ``labels/*_detect_all.txt``
+    Fashion200K; a JSON file with columns ``pv`` or ``label``
     M5Product; other files of JSON lines with a column of MBE's are MBE.
 
     Raises CatalogError that names what was found instead.
@@ -43,7 +47,7 @@ def find_source(data: Path, format: Format = "auto", log: Path | None = None, im
             raise CatalogError(f"{path}: there is no such file or folder; check the path")
     if log is not None and format not in ("auto", "shop"):
         raise CatalogError(f"{log}: only a shop has a log, but the format is {format}; leave out one of them")
-    for name in (format,) if format != "auto" else ("shop",) if log else ("home", "shop", "m5", "mbe"):
+    for name in (format,) if format != "auto" else ("shop",) if log else ("home", "shop", "fashion200k", "m5", "mbe"):
         if (source := _FINDERS[name](data, log, images)) is not None:
             return source
     wanted = _WANTED[format if format != "auto" else "shop" if log else "auto"]
@@ -63,6 +67,11 @@ def _shop(data: Path, log: Path | None, images: Path | None) -> Source | None:
     catalog = _named(data, CATALOGS) if data.is_dir() else data
     found = log or (_named(data, LOGS) if data.is_dir() else None)
     return Source("shop", (catalog, found)) if catalog and found else None
+
+
+def _fashion200k(data: Path, log: Path | None, images: Path | None) -> Source | None:
+    files = label_files(data)
+    return Source("fashion200k", files) if files else None
 
 
 def _m5(data: Path, log: Path | None, images: Path | None) -> Source | None:
@@ -99,11 +108,13 @@ def _contents(data: Path) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "nothing"
 
 
-_FINDERS = {"home": _home, "shop": _shop, "m5": _m5, "mbe": _mbe}
+_FINDERS = {"home": _home, "shop": _shop, "fashion200k": _fashion200k, "m5": _m5, "mbe": _mbe}
 _WANTED = {
-    "auto": "a data set that is known (home, a shop's catalog and log, M5Product, MBE); a catalog alone needs --log",
+    "auto": "a data set that is known (home, a shop's catalog and log, M5Product, MBE, Fashion200K); a catalog alone "
+    "needs --log",
     "home": f"the home set, a folder with {', '.join(HOME_FILES)}",
     "shop": f"a shop; name a catalog ({', '.join(CATALOGS)}) and a log ({', '.join(LOGS)}), as {', '.join(TABLES)}",
     "m5": "M5Product metadata, JSON with title, pv and label",
+    "fashion200k": f"Fashion200K, a folder with {LABELS}",
     "mbe": "MBE, JSON lines with doc_title, doc_image and a query",
 }

@@ -2,8 +2,8 @@
 
 Every row brings its own product and hard negative. The category are the levels ``doc_cate1_name`` to
 ``doc_cate4_name``, which the paper classifies; ``doc_industry_name`` stays out. The hard negative is given the category
-of the product, of which it is by construction. What MBE2.0 adds, the enriched title and the expanded images, is for
-training only: it goes to records of the train split (our decisions).
+of the product, of which it is by construction. What MBE2.0 adds to product and hard negative, an enriched title and
+expanded images, goes to records of the train split alone: test data are not augmented (MOON2.0).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from app.catalog import fields
 from app.catalog.problems import Problem, Report
 from app.catalog.tables import BrokenRow
 from app.schema import Box
-from trainer.data.columns import SPLIT_NAMES, Columns, split_of_name
+from trainer.data.columns import SPLIT_NAMES, Columns, plain_name, split_of_name
 from trainer.data.corpus import CorpusWriter
 from trainer.data.keys import title_key
-from trainer.data.record import Item, Picture, Record, Split
+from trainer.data.record import Item, Picture, Record
 from trainer.data.rows import read_any
 
 LEVELS = 4
@@ -42,8 +43,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "negative_box": ("neg_bbox", "negative_bbox", "neg_box"),
     "enriched_title": ("enriched_title", "doc_enriched_title", "doc_title_enriched", "enhanced_title"),
     "expanded_images": ("expanded_images", "expanded_image", "doc_expanded_images", "doc_expanded_image"),
+    "negative_enriched_title": ("neg_enriched_title", "negative_enriched_title", "neg_title_enriched"),
+    "negative_expanded_images": ("neg_expanded_images", "neg_expanded_image", "negative_expanded_images"),
     "split": ("split",),
 }
+LEFT_OUT = ("doc_industry_name",)
+"""Columns that are known and not read."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -60,6 +65,8 @@ def write_mbe(files: Iterable[Path], writer: CorpusWriter, report: Report) -> No
         columns.need(file, "title images", "product")
         columns.need(file, "text query_image", "query")
         reader = _RowReader(file, report)
+        if unused := [name for name in columns.unused if plain_name(name) not in LEFT_OUT]:
+            reader.warn("columns", f"nothing uses {', '.join(unused)}", "rename what should be read, see docs/data.md")
         for number, cells in enumerate(rows, start=1):
             if isinstance(cells, BrokenRow):
                 reader.reject(number, "", "row", str(cells), "correct or remove the row")
@@ -121,7 +128,7 @@ class _RowReader:
         if split is None:
             self.reject(number, self._id, "split", f"{cells['split']!r} is no split", "use train, dev or test")
             return None
-        positive = self._positive(cells, split)
+        positive = self._positive(cells)
         if not positive.title and not positive.pictures:
             remedy = "give the product a title or a picture"
             self.reject(number, self._id, "product", "neither title nor picture", remedy)
@@ -132,15 +139,15 @@ class _RowReader:
             self.reject(number, self._id, "query", "neither text nor picture", "give the query one of them")
             return None
         negative = self._negative(cells, positive)
+        if split == "train":
+            positive = self._augmented(cells, positive, "")
+            negative = negative and self._augmented(cells, negative, "negative_")
         return Record(positive, text, pictures[0] if pictures else None, negative, split=split)
 
-    def _positive(self, cells: Mapping[str, Any], split: Split) -> Item:
+    def _positive(self, cells: Mapping[str, Any]) -> Item:
         title = self._read(cells, "title", fields.text, "")
         pictures = self._pictures(cells, "images", "box")
         key = self._id or _made_id(title, pictures)
-        if split == "train":
-            title = _joined(title, self._read(cells, "enriched_title", fields.text, ""))
-            pictures += self._pictures(cells, "expanded_images", "")
         return Item(key, title, tuple(pictures), self._category(cells), self._attributes(cells))
 
     def _negative(self, cells: Mapping[str, Any], positive: Item) -> Item | None:
@@ -150,9 +157,16 @@ class _RowReader:
             return None
         key = self._read(cells, "negative_id", fields.text, "") or _made_id(title, pictures)
         if key == positive.id or (title and title_key(title) == title_key(positive.title)):
-            self._warn("negative", "the hard negative has the product's id or title", "the row is used without it")
+            self.warn("negative", "the hard negative has the product's id or title", "the row is used without it")
             return None
         return Item(key, title, tuple(pictures), positive.category)
+
+    def _augmented(self, cells: Mapping[str, Any], item: Item, whose: str) -> Item:
+        """With the enriched title and the expanded images of MBE2.0."""
+        title = _joined(item.title, self._read(cells, f"{whose}enriched_title", fields.text, ""))
+        return replace(
+            item, title=title, pictures=(*item.pictures, *self._pictures(cells, f"{whose}expanded_images", ""))
+        )
 
     def _category(self, cells: Mapping[str, Any]) -> tuple[str, ...]:
         names = [self._read(cells, f"level{n}", fields.text, "") for n in range(1, LEVELS + 1)]
@@ -161,7 +175,7 @@ class _RowReader:
     def _attributes(self, cells: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         found, wrong = self._read(cells, "attributes", attribute_pairs, ({}, []))
         if wrong:
-            self._warn("attributes", f"{wrong[0][:60]!r} is no key:value", "the row is used without this attribute")
+            self.warn("attributes", f"{wrong[0][:60]!r} is no key:value", "the row is used without this attribute")
         return found
 
     def _pictures(self, cells: Mapping[str, Any], images: str, box: str) -> list[Picture]:
@@ -177,10 +191,10 @@ class _RowReader:
         try:
             return parse(cells[field]) if cells.get(field) is not None else default
         except ValueError as error:
-            self._warn(field, str(error), "the row is used without it; correct the value")
+            self.warn(field, str(error), "the row is used without it; correct the value")
             return default
 
-    def _warn(self, field: str, reason: str, remedy: str) -> None:
+    def warn(self, field: str, reason: str, remedy: str) -> None:
         self._report.add([Problem("warning", self._id, self._number, field, f"{self._file.name}: {reason}", remedy)])
 
     def reject(self, number: int, key: str, field: str, reason: str, remedy: str) -> None:

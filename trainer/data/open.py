@@ -15,6 +15,7 @@ from app.catalog.problems import Report
 from app.errors import CatalogError
 from trainer.data.corpus import INFO, Corpus, CorpusWriter
 from trainer.data.detect import Format, Source, find_source
+from trainer.data.fashion200k import write_fashion200k
 from trainer.data.home_corpus import write_home
 from trainer.data.m5 import write_m5
 from trainer.data.mbe import write_mbe
@@ -25,7 +26,7 @@ from trainer.data.shop_log import EVENTS
 logger = logging.getLogger(__name__)
 
 PROBLEMS = "problems.parquet"
-READERS = 3
+READERS = 4
 """Raised whenever a reader makes other records of the same source."""
 
 
@@ -91,6 +92,7 @@ def _prepare(source: Source, folder: Path, info: Mapping[str, str], events: Mapp
 def _write(source: Source, writer: CorpusWriter, report: Report, events: Mapping[str, float]) -> None:
     readers: dict[str, Callable[[], None]] = {
         "home": lambda: write_home(source.files[0].parent, writer),
+        "fashion200k": lambda: write_fashion200k(source.files, writer, report),
         "mbe": lambda: write_mbe(source.files, writer, report),
         "m5": lambda: write_m5(source.files[0], source.images, writer, report),
         "shop": lambda: write_shop(source.files[0], source.files[1], writer, report, events),

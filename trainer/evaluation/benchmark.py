@@ -19,8 +19,9 @@ from trainer.evaluation.relevance import Answers, Places, RightAnswers, location
 CATEGORY_LEVEL = 4
 """The level of the paper's classification; products whose path ends above it are classified at its end."""
 
-GALLERY_OF_SPLIT = ("mbe",)
-"""Formats whose gallery is the products of the split's records: MBE's records come with a product each."""
+GALLERY_OF_SPLIT = ("mbe", "fashion200k")
+"""Formats whose gallery is the products of the split's records: MBE's records come with a product each, and of
+Fashion200K the test pictures are searched (Vo et al., CVPR 2019, arXiv 1812.07119)."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def prepare(
 ) -> Benchmark:
     """The benchmark of a split; ``limit`` draws that many queries, the gallery stays whole.
 
-    The gallery is every product of the corpus once, as in a shop; for MBE the products of the split's records (our
-    decision, the paper does not say). Raises BadInputError for a split without queries.
+    The gallery is every product of the corpus once, as in a shop; for ``GALLERY_OF_SPLIT`` the products of the split's
+    records (for MBE our decision, the paper does not say). Raises BadInputError for a split without queries.
     """
     rows = corpus.rows_of(split)
     gallery = _gallery(corpus, rows)

@@ -20,6 +20,8 @@ from app.store.edge import EdgeStore
 from app.store.words import mean_length, text_length
 from trainer.evaluation.metrics import DEPTH, Rankings
 
+GALLERY = "gallery"
+
 
 class FusedSearch:
     """An embedded index of ``products`` and their unit ``vectors`` (products, dimensions), in a temporary folder.
@@ -33,11 +35,7 @@ class FusedSearch:
         if len(self._rows) != len(products) or len(vectors) != len(products):
             raise ValueError(f"{len(self._rows)} product ids and {len(vectors)} vectors for {len(products)} products")
         self._folder = TemporaryDirectory(prefix="moon-gallery-")
-        store, manifest = EdgeStore(Path(self._folder.name)), _manifest(products, vectors.shape[1])
-        with store.create(manifest) as writer:
-            writer.add([Point(product, vector) for product, vector in zip(products, vectors, strict=True)])
-            writer.finish(manifest)
-        self.index = store.open(manifest.build)
+        self.index = stored(Path(self._folder.name), products, vectors).open(GALLERY)
 
     def rank(self, texts: Sequence[str], vectors: Vectors, depth: int = DEPTH) -> Rankings:
         """The best products per query, shape (queries, depth), from texts and MOON vectors (queries, dimensions).
@@ -70,15 +68,23 @@ class FusedSearch:
         self.close()
 
 
-def _manifest(products: Sequence[Product], dimensions: int) -> Manifest:
-    return Manifest(
-        build="gallery",
+def stored(folder: Path, products: Sequence[Product], vectors: Vectors, keys: Sequence[str] = ()) -> EdgeStore:
+    """A store whose published build, :data:`GALLERY`, is of a model of that name; ``keys`` are those of attributes."""
+    manifest = Manifest(
+        build=GALLERY,
         created=datetime.now(UTC),
-        model="gallery",
-        fingerprint="gallery",
-        dimensions=dimensions,
-        catalog="gallery",
+        model=GALLERY,
+        fingerprint=GALLERY,
+        dimensions=vectors.shape[1],
+        catalog=GALLERY,
         catalog_hash="",
         products=len(products),
+        attribute_keys=list(keys),
         mean_words=mean_length(map(text_length, products)),
     )
+    store = EdgeStore(folder)
+    with store.create(manifest) as writer:
+        writer.add([Point(product, vector) for product, vector in zip(products, vectors, strict=True)])
+        writer.finish(manifest)
+    store.publish(GALLERY)
+    return store

@@ -18,8 +18,8 @@ from trainer.evaluation.relevance import RightAnswers
 from trainer.evaluation.results import CategoryRecall, Cell
 from trainer.evaluation.search import Vectors, top_k
 
-CUTOFFS = {"m5": (10, 100, 500)}
-"""k of R@k by format of the data, as in the paper."""
+CUTOFFS = {"m5": (10, 100, 500), "fashion200k": (1, 10, 50)}
+"""k of R@k by format of the data, as in the papers."""
 OTHER_CUTOFFS = (1, 5, 10)
 
 
@@ -32,7 +32,7 @@ def retrieval(
     device: str | torch.device = "cpu",
     track: Track = silently,
 ) -> tuple[list[Cell], list[CategoryRecall]]:
-    """The 3 x 3 matrix, full products with all cutoffs of the data and the others with R@10, and recall by category.
+    """The 3 x 3 matrix with all cutoffs of the data, and recall by category.
 
     A cell counts the queries that have its query modality and a right answer that has its target modality.
     """
@@ -41,11 +41,10 @@ def retrieval(
     by_category: dict[Modality, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
     for query in MODALITIES:
         for target in MODALITIES:
-            ks = cutoffs if target == "both" else (DEPTH,)
-            search = _Search(benchmark, queries[query], products[target], max(*ks, DEPTH), device, track)
+            search = _Search(benchmark, queries[query], products[target], max(*cutoffs, DEPTH), device, track)
             if not len(search.asked):
                 continue
-            cells.append(search.cell(query, target, ks, seed))
+            cells.append(search.cell(query, target, cutoffs, seed))
             if target == "both":
                 by_category[query] = search.asked, search.recall(benchmark.strict, DEPTH)
     return cells, _categories(benchmark, by_category)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,10 +19,15 @@ SHOWN = 10
 def show(comparison: Comparison, console: Console) -> None:
     """The home-goods set's targets if it is the data, then all that was measured, what papers published, the setup."""
     tables = [*target_tables(comparison), *measured_tables(comparison, SHOWN, SHOWN), *published_tables(comparison)]
-    for table in [*tables, *detail_tables(comparison)]:
-        console.print(_table(table))
+    show_tables([*tables, *detail_tables(comparison)], console)
     for line in [*setup_lines(comparison), *home_lines(comparison)]:
         console.print(line, markup=False, highlight=False)
+
+
+def show_tables(tables: Sequence[TextTable], console: Console) -> None:
+    """Tables one below the other."""
+    for table in tables:
+        console.print(_table(table))
 
 
 def _table(table: TextTable) -> Table:

@@ -30,7 +30,12 @@ ROW = {
     "neg_title": "Blue oak chair",
     "neg_image": "https://img.example.com/n.jpg",
 }
-ENRICHED = {"enriched_title": "Red oak chair with a high back", "expanded_images": ["x/1.jpg", "x/2.jpg"]}
+ENRICHED = {
+    "enriched_title": "Red oak chair with a high back",
+    "expanded_images": ["x/1.jpg", "x/2.jpg"],
+    "neg_enriched_title": "Blue oak chair with arms",
+    "neg_expanded_images": ["x/3.jpg"],
+}
 
 
 def mbe(folder: Path, *rows: dict | str, name: str = "train.jsonl") -> Corpus:
@@ -153,6 +158,21 @@ def test_enriched_titles_and_expanded_images_are_for_training_only(tmp_path):
     assert [Path(picture.location).name for picture in train.pictures] == ["77.jpg", "1.jpg", "2.jpg"]
     assert (test.title, len(test.pictures)) == ("Red oak chair", 1)
     assert other.title == "Red oak chair Seat"
+    blue, plain = (corpus.item(corpus.record(row).negative) for row in (0, 1))
+    assert (blue.title, plain.title) == ("Blue oak chair with arms", "Blue oak chair")
+    assert [len(item.pictures) for item in (blue, plain)] == [2, 1]
+
+
+def test_a_hard_negative_with_the_title_of_the_product_is_left_out_however_both_are_enriched(tmp_path):
+    corpus = mbe(tmp_path, ROW | ENRICHED | {"neg_title": "Red Oak Chair"})
+    assert corpus.record(0).negative is None
+
+
+def test_a_column_that_nothing_uses_is_named(tmp_path):
+    corpus = mbe(tmp_path, ROW | {"enrich_text": "Red oak chair with a high back"})
+    (problem,) = read_problems(corpus).problems
+    assert (problem.severity, problem.field) == ("warning", "columns")
+    assert problem.reason == "train.jsonl: nothing uses enrich_text"
 
 
 @pytest.mark.parametrize(

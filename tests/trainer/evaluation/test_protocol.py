@@ -73,7 +73,7 @@ def test_ndcg_of_several_right_answers_equals_the_value_worked_out_by_hand(queri
 def test_every_query_modality_meets_every_target_modality(queries, products):
     cells, _ = retrieval(benchmark([[7], [1], [11]]), queries, products, seed=0)
     assert [(cell.query, cell.target) for cell in cells] == [(q, t) for q in MODALITIES for t in MODALITIES]
-    assert {tuple(cell.strict) for cell in cells if cell.target != "both"} == {(10,)}
+    assert {tuple(cell.strict) for cell in cells} == {(1, 5, 10)}
 
 
 def test_m5product_has_its_own_cutoffs(queries, products):
@@ -81,6 +81,12 @@ def test_m5product_has_its_own_cutoffs(queries, products):
     cell = next(cell for cell in cells if cell.target == "both")
     assert list(cell.strict) == [10, 100, 500]
     assert cell.strict[100].value == 1.0
+
+
+def test_pictures_of_fashion200k_are_searched_with_the_cutoffs_of_its_papers(queries, products):
+    cells, _ = retrieval(benchmark([[7], [1], [11]], data_format="fashion200k"), queries, products, seed=0)
+    cell = next(cell for cell in cells if (cell.query, cell.target) == ("text", "image"))
+    assert {k: score.value for k, score in cell.strict.items()} == pytest.approx({1: 1 / 3, 10: 2 / 3, 50: 1})
 
 
 def test_the_order_of_the_found_follows_rows_of_the_whole_gallery(queries, products):
