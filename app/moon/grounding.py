@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from PIL.Image import Image
 
 from app.errors import ModelError
 from app.moon.boxes import usable_box
+from app.moon.chat import ask, load_chat_model
 from app.moon.detect import picture_key
 from app.moon.segments import clean
 from app.schema import Box
@@ -32,7 +32,7 @@ PROMPT = (
 )
 MAX_TITLE_CHARS = 200
 CACHED_ANSWERS = 10_000
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 _NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
@@ -56,14 +56,7 @@ class GroundingDetector:
     @classmethod
     def from_pretrained(cls, name: str, device: str) -> GroundingDetector:
         """Load a grounding model from a folder or the Hub. Raises ModelError if it cannot be loaded."""
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
-        try:
-            model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", use_safetensors=True)
-            processor = AutoProcessor.from_pretrained(name)
-        except (OSError, ValueError, ImportError) as error:
-            raise ModelError(f"{name}: the grounding model cannot be loaded ({error}).") from error
-        return cls(model.to(device).eval(), processor)
+        return cls(*load_chat_model(name, device, "grounding model"))
 
     def detect(self, images: Sequence[Image], titles: Sequence[str]) -> list[Box | None]:
         return [self._remembered(image, title) for image, title in zip(images, titles, strict=True)]
@@ -76,15 +69,9 @@ class GroundingDetector:
             self._answers[key] = self._ask(image, clean(title)[:MAX_TITLE_CHARS])
         return self._answers[key]
 
-    @torch.inference_mode()
     def _ask(self, image: Image, title: str) -> Box | None:
         words = PROMPT.format(title=f' "{title}"' if title else "")
-        messages = [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": words}]}]
-        batch = self.processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-        ).to(self.model.device)
-        written = self.model.generate(**batch, max_new_tokens=96, do_sample=False)
-        answer = self.processor.batch_decode(written[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)[0]
+        answer, batch = ask(self.model, self.processor, image, words, max_new_tokens=96)
         self.asked += 1
         box = parse_box(answer)
         if box is None:
@@ -104,7 +91,7 @@ def parse_box(answer: str) -> Box | None:
     >>> parse_box('```json\\n[{"bbox_2d": [10, 20, 110, 220], "label": "chair"}]\\n```')
     (10.0, 20.0, 110.0, 220.0)
     """
-    fenced = _FENCE.search(answer)
+    fenced = FENCE.search(answer)
     text = fenced.group(1) if fenced else answer
     for read in (json.loads, ast.literal_eval):
         try:
