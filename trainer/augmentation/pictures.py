@@ -35,8 +35,10 @@ PLAIN_BORDER, PLAIN_RANGE = 0.97, 12
 """A plain ground: that share of the border lies within so many levels of its median."""
 TURN, SCALE = (2.0, 8.0), (0.78, 0.88)
 """Degrees and share of the size; a turned picture still lies within its frame."""
-WARMTH, BRIGHTNESS = 0.04, 0.1
+WARMTH, BRIGHTNESS = 0.03, 0.06
 """Largest change of white balance and of light: white stays white, and light grey light grey."""
+BRIGHT_SHARE = 0.99
+"""A picture of which more than the rest would be lost in white is made darker, never lighter."""
 FEATHER, BLUR = 0.03, 0.02
 """Softness of a box's edge, and of what stands behind it, in shares of the longer side."""
 _SIDED = re.compile(
@@ -108,11 +110,13 @@ class Studio:
         """The core product alone: the part in its box, or what is cut out of a plain ground."""
         if subject.core is not None:
             return Made(cropped(subject.image, subject.core))
-        cutout = _needed(subject.cutout)
-        box = usable_box(_box_of(cutout), *cutout.packshot.size)
+        cutout, image = _needed(subject.cutout), subject.image
+        scale = image.width / cutout.mask.width, image.height / cutout.mask.height
+        x0, y0, x1, y1 = _box_of(cutout)
+        box = usable_box((x0 * scale[0], y0 * scale[1], x1 * scale[0], y1 * scale[1]), *image.size)
         if box is None:
             raise NotPossibleError("the product fills the picture already")
-        return Made(cropped(cutout.packshot, box))
+        return Made(cropped(image, box))
 
     def _ground(self, subject: Subject, rng: random.Random) -> Made:
         """On another plain ground, with the shadow it threw; with a box alone, what is around that fades away."""
@@ -143,14 +147,11 @@ class Studio:
         return room if picture.box is None else empty_room(room, shown_box(picture.box, room))
 
     def _geometry(self, subject: Subject, rng: random.Random) -> Made:
-        """Smaller and turned a little on its plain ground, or a smaller frame of the scene; mirrored half of the time."""
+        """Smaller and turned a little on its plain ground, or a smaller frame; mirrored half of the time."""
         image = subject.image
         if subject.ground is not None:
-            scale, angle = rng.uniform(*SCALE), rng.choice((-1, 1)) * rng.uniform(*TURN)
-            small = image.resize((round(scale * image.width), round(scale * image.height)), Resampling.BICUBIC)
-            shown = Pictures.new("RGB", image.size, subject.ground)
-            shown.paste(small, ((image.width - small.width) // 2, (image.height - small.height) // 2))
-            return subject.mirrored(Made(shown.rotate(angle, Resampling.BICUBIC, fillcolor=subject.ground)), rng)
+            angle = rng.choice((-1, 1)) * rng.uniform(*TURN)
+            return subject.mirrored(Made(_turned(image, angle, rng.uniform(*SCALE))), rng)
         if subject.box is None:
             raise NotPossibleError("no plain ground, and no box that a smaller frame could be put around")
         frame = reframed(subject.box, *image.size, rng)
@@ -159,9 +160,13 @@ class Studio:
         return subject.mirrored(Made(cropped(image, frame), inside), rng)
 
     def _light(self, subject: Subject, rng: random.Random) -> Made:
-        """Lighter or darker, warmer or colder, by at least half of the limits."""
-        warmth, light = (rng.choice((-1, 1)) * rng.uniform(0.5, 1) * limit for limit in (WARMTH, BRIGHTNESS))
-        return Made(brighter(warmer(subject.image, warmth), light), subject.box)
+        """Warmer or colder, and darker or, where nothing is near to white, lighter; by at least half of the limits."""
+        warmth = rng.choice((-1, 1)) * rng.uniform(0.5, 1) * WARMTH
+        light = rng.uniform(0.5, 1) * BRIGHTNESS
+        brightest = np.quantile(np.asarray(subject.image).max(axis=2), BRIGHT_SHARE)
+        room = brightest * (1 + BRIGHTNESS) * (1 + WARMTH) <= 255
+        darker = not room or rng.random() < 0.5
+        return Made(warmer(brighter(subject.image, -light if darker else light), warmth), subject.box)
 
 
 def is_sided(item: Item) -> bool:
@@ -203,6 +208,16 @@ def _needed(cutout: Cutout | None) -> Cutout:
 
 def _box_of(cutout: Cutout) -> Box:
     return cutout.mask.point(lambda value: 255 * (value > 127)).getbbox() or (0, 0, *cutout.mask.size)
+
+
+def _turned(image: Image, angle: float, scale: float) -> Image:
+    """A picture on plain ground turned by degrees and made smaller; its border's pixels go on beyond it."""
+    width, height = image.width / scale, image.height / scale
+    beside = round(max(width, height) / 2)
+    wide = Pictures.fromarray(np.pad(np.asarray(image), ((beside, beside), (beside, beside), (0, 0)), mode="edge"))
+    x, y = (wide.width - width) / 2, (wide.height - height) / 2
+    frame = (x, y, x + width, y + height)
+    return wide.rotate(angle, Resampling.BICUBIC).resize(image.size, Resampling.BICUBIC, frame)
 
 
 def _around(subject: Subject, behind: Image) -> Made:

@@ -21,7 +21,7 @@ from trainer.data.views import Read
 SHEET = "sheet.html"
 SHOWN = 40
 """Products on the page."""
-SIDE, QUALITY = 200, 80
+SIDE, QUALITY = 168, 80
 """Pixels of a picture's longer side, and its WebP quality."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
@@ -29,9 +29,9 @@ STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; max-width: 100rem; margin: 1.5rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } section { border-top: 1px solid #8886; padding: .8rem 0 }
 h2 { font-size: 1rem; margin: 0 } p { margin: .2rem 0; overflow-wrap: anywhere }
-.row { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .6rem } figure { margin: 0; width: 200px }
+.row { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .6rem } figure { margin: 0; width: 174px }
 figcaption { font-size: 12px; overflow-wrap: anywhere }
-img { max-width: 200px; max-height: 200px; border: 3px solid #8886 }
+img { max-width: 168px; max-height: 168px; border: 3px solid #8886 }
 .good { color: #1a7f37 } .bad { color: #c62828 } .good img { border-color: #1a7f37 } .bad img { border-color: #c62828 }
 """
 

@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
     ]
 )
-"""A ``title``, or the ``path`` of a picture below the folder with the ``picture`` it was made of; ``source``: a hash."""
+"""A ``title``, or the ``path`` of a picture below the folder and the ``picture`` it is made of; ``source``: a hash."""
 NOTE = b"augmented"
 
 

@@ -21,7 +21,8 @@ class FitConfig:
     is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
     preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
-    of its category, ``without`` names those of ``PARTS`` that are left out.
+    of its category, ``augmented_share`` how often products show titles, and pictures, of the folder ``augmented``,
+    ``without`` names those of ``PARTS`` that are left out.
     """
 
     preset: str = "starter"
@@ -46,6 +47,8 @@ class FitConfig:
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()
     mined: Path | None = None
+    augmented: Path | None = None
+    augmented_share: float = 0.5
     boxes: Path | None = None
     dims: str = ""
     validate_every: int | None = None

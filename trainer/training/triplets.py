@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from app.errors import BadInputError, CatalogError
 from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, label_text, query_text
 from app.moon.segments import mark
+from trainer.data.augmented import Augmented
 from trainer.data.corpus import Corpus, StoredRecord
 from trainer.data.keys import id_key
 from trainer.data.negatives import NegativePool
@@ -87,7 +88,8 @@ class Recipe:
 class TripletSource:
     """Draws triplets of the training records of a corpus; their items alone become random negatives.
 
-    With ``read``, an augmented source shows scenes; their rooms are pictures of its own records alone.
+    With ``read``, a source whose recipe augments shows scenes; their rooms are pictures of its own records alone. With
+    ``augmented``, products show enriched titles and expanded pictures too; draws are the same otherwise.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class TripletSource:
         find_box: FindBox,
         mined: MinedNegatives | None = None,
         read: Read | None = None,
+        augmented: Augmented | None = None,
     ) -> None:
+        self.augmented = augmented
         self.corpus, self.recipe, self.seed = corpus, recipe, seed
         self._find_box, self._mined = find_box, mined
         columns = corpus.columns
@@ -149,9 +153,13 @@ class TripletSource:
         )
         query = self._query(record, modality, rng)
         staged = {view.location for view, _ in query.views if view.room is not None}
+        shown = [_unstaged(item, staged) for item in (positive, negative)]
+        if self.augmented is not None:
+            own = random.Random(f"{self.seed}:{number}:{attempt}:augmented")  # noqa: S311
+            shown = self.augmented.vary(shown, self._find_box, labels, own)
         documents = [
-            self._document(item, staged, (item.category or positive.category) if shows_category else (), labels, rng)
-            for item in (positive, negative)
+            self._document(item, (item.category or positive.category) if shows_category else (), labels, rng)
+            for item in shown
         ]
         return Triplet(query, documents[0], documents[1], keys, row)
 
@@ -243,19 +251,16 @@ class TripletSource:
         dropped = rng.random() < self.recipe.dropout.crop
         return ((whole, mirror),) if dropped else ((whole, mirror), (core, mirror))
 
-    def _document(
-        self, item: Item, staged: Collection[str], category: Sequence[str], labels: bool, rng: random.Random
-    ) -> Input:
-        """An item's pictures and words; the packshot that the query staged only if there is no other (our decision).
+    def _document(self, item: Item, category: Sequence[str], labels: bool, rng: random.Random) -> Input:
+        """An item's pictures and words.
 
         A negative without a category takes the positive's, and both show theirs or neither does: what one alone shows
         would tell them apart (our decision).
         """
-        pictures = [picture for picture in item.pictures if picture.location not in staged] or item.pictures
         dropout = self.recipe.dropout
-        count = min(len(pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
+        count = min(len(item.pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
         views: list[tuple[View, bool]] = []
-        for picture in rng.sample(pictures, count):
+        for picture in rng.sample(item.pictures, count):
             mirror = self.recipe.augment and rng.random() < 0.5
             views.append((View(picture.location), mirror))
             box = self._find_box(picture, item.title)
@@ -266,6 +271,12 @@ class TripletSource:
         if labels and rng.random() >= dropout.attributes:
             text += attribute_text(item.attributes)
         return Input(tuple(views), text)
+
+
+def _unstaged(item: Item, staged: Collection[str]) -> Item:
+    """The item without the packshot that the query staged, which is shown only if there is no other (our decision)."""
+    pictures = tuple(picture for picture in item.pictures if picture.location not in staged)
+    return replace(item, pictures=pictures or item.pictures)
 
 
 class _Pool:
