@@ -136,7 +136,7 @@ def _show(found: Augmentation, out: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False)
     outcome = found.outcome
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for place, name in enumerate(("made of products", "kept", "rejected")):
+    for place, name in enumerate(("made", "kept", "rejected")):
         table.add_column(name, justify="right" if place else "left")
     for kind in [*KINDS, *sorted((outcome.kept + outcome.rejected).keys() - set(KINDS))]:
         if outcome.kept[kind] or outcome.rejected[kind]:

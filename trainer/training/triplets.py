@@ -7,7 +7,7 @@ processes or workers, sees the same sequence (our decision).
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -89,7 +89,7 @@ class TripletSource:
     """Draws triplets of the training records of a corpus; their items alone become random negatives.
 
     With ``read``, a source whose recipe augments shows scenes; their rooms are pictures of its own records alone. With
-    ``augmented``, products show enriched titles and expanded pictures too; draws are the same otherwise.
+    ``augmented``, products show enriched titles and expanded pictures too; queries and products stay those without it.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class TripletSource:
         )
         query = self._query(record, modality, rng)
         staged = {view.location for view, _ in query.views if view.room is not None}
-        shown = [_unstaged(item, staged) for item in (positive, negative)]
+        shown = [item.without_pictures(staged) for item in (positive, negative)]
         if self.augmented is not None:
             own = random.Random(f"{self.seed}:{number}:{attempt}:augmented")  # noqa: S311
             shown = self.augmented.vary(shown, self._find_box, labels, own)
@@ -271,12 +271,6 @@ class TripletSource:
         if labels and rng.random() >= dropout.attributes:
             text += attribute_text(item.attributes)
         return Input(tuple(views), text)
-
-
-def _unstaged(item: Item, staged: Collection[str]) -> Item:
-    """The item without the packshot that the query staged, which is shown only if there is no other (our decision)."""
-    pictures = tuple(picture for picture in item.pictures if picture.location not in staged)
-    return replace(item, pictures=pictures or item.pictures)
 
 
 class _Pool:
