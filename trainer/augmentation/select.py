@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from trainer.augmentation.kept import Candidate, Kept, KeptProducts
 from trainer.data.augmented import FILE, NOTE, SCHEMA
 from trainer.data.corpus import Corpus
 
-REJECTS = "rejects.parquet"
+REJECTS, UNFINISHED = "rejects.parquet", "unfinished-"
 REJECT_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "kind", "what")] + [("score", pa.float32())] + [("reason", pa.string())]
 )
@@ -31,6 +32,8 @@ BATCH = 256
 """Products that are judged together."""
 NEAREST = 32
 """Nearest products that are looked at for one of another model."""
+ROUNDING = 1e-3
+"""What half precision may make of a cosine."""
 
 Vectors = NDArray[Any]
 Search = Callable[[Vectors, Vectors, int], tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -68,7 +71,9 @@ def select(
     result = Outcome()
     looked_at = set(random.Random(config.seed).sample(range(len(rows)), min(shown, len(rows))))  # noqa: S311
     schema = SCHEMA.with_metadata({NOTE: json.dumps(note)})
-    with TemporaryDirectory(dir=out) as folder, ExitStack() as files:
+    for left_by_a_killed_run in out.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left_by_a_killed_run)
+    with TemporaryDirectory(dir=out, prefix=UNFINISHED) as folder, ExitStack() as files:
         gallery = _gallery(sources, kept, Path(folder), dimensions)
         good = files.enter_context(pq.ParquetWriter(Path(folder) / FILE, schema))
         bad = files.enter_context(pq.ParquetWriter(Path(folder) / REJECTS, REJECT_SCHEMA))
@@ -140,7 +145,7 @@ def _nearer(
     for name in ("id", "group", "title"):
         keys = corpus.item_keys[name]
         alike |= (keys[rows[found]] == keys[rows[place]]) & (keys[rows[place]] != 0)
-    others = np.flatnonzero(~alike & (scores > (candidate.score or 0.0)))
+    others = np.flatnonzero(~alike & (scores > (candidate.score or 0.0) + ROUNDING))
     return f"nearer to {corpus.item(rows[found[others[0]]]).id} ({scores[others[0]]:.2f})" if len(others) else ""
 
 
