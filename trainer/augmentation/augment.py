@@ -18,7 +18,7 @@ from trainer.augmentation.config import AugmentConfig
 from trainer.augmentation.kept import KeptProducts
 from trainer.augmentation.pictures import Studio
 from trainer.augmentation.rules import names_in
-from trainer.augmentation.select import Outcome, Search, select
+from trainer.augmentation.selection import Outcome, Search, select
 from trainer.augmentation.sheet import SHOWN, write_sheet
 from trainer.augmentation.titles import ModelTitles, TitleMaker, from_fields
 from trainer.data.ahead import run_ahead

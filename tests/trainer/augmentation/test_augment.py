@@ -18,7 +18,7 @@ from tests.conftest import ColourWordEmbedder
 from trainer.augmentation import augment as module
 from trainer.augmentation.config import KINDS
 from trainer.augmentation.kept import KeptProducts
-from trainer.augmentation.select import REJECTS
+from trainer.augmentation.selection import REJECTS
 from trainer.data.augmented import FILE
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.open import open_corpus
