@@ -5,7 +5,17 @@ from __future__ import annotations
 import typer
 
 from app.errors import MoonError
-from trainer.commands import calibration, checkpoints, data, evaluation, mining, tolerance, training, words
+from trainer.commands import (
+    augmentation,
+    calibration,
+    checkpoints,
+    data,
+    evaluation,
+    mining,
+    tolerance,
+    training,
+    words,
+)
 
 cli = typer.Typer(
     help="Make MOON checkpoints, train them and measure them.",
@@ -22,6 +32,7 @@ for command in (
     data.validate,
     mining.detect,
     mining.mine,
+    augmentation.augment,
     training.fit,
     calibration.calibrate,
     evaluation.evaluate,

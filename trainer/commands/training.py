@@ -104,6 +104,12 @@ def fit(
         ),
     ] = FIT.without,  # type: ignore[assignment]
     mined: Annotated[Path | None, typer.Option(help="Hard negatives from `trainer mine`")] = FIT.mined,
+    augmented: Annotated[
+        Path | None, typer.Option(help="Enriched titles and expanded pictures from `trainer augment`")
+    ] = FIT.augmented,
+    augmented_share: Annotated[
+        float, typer.Option(min=0, max=1, help="How often products show them, titles and pictures each on their own")
+    ] = FIT.augmented_share,
     boxes: Boxes = FIT.boxes,
     dims: Annotated[
         str, typer.Option(help="Further widths to train (Matryoshka), for example 512,256 or auto")

@@ -21,12 +21,9 @@ QUALITY = (40, 90)
 def photographed(image: Image, rng: random.Random) -> Image:
     """An RGB picture as another camera might have taken it; the same for the same state of ``rng``."""
     if rng.random() < WARM:
-        gain = rng.uniform(-WARMTH, WARMTH)
-        red, green, blue = image.split()
-        scaled = (red.point(_times(1 + gain)), green, blue.point(_times(1 - gain)))
-        image = Pictures.merge("RGB", scaled)
+        image = warmer(image, rng.uniform(-WARMTH, WARMTH))
     if rng.random() < EXPOSED:
-        image = ImageEnhance.Brightness(image).enhance(1 + rng.uniform(-BRIGHTNESS, BRIGHTNESS))
+        image = brighter(image, rng.uniform(-BRIGHTNESS, BRIGHTNESS))
     if rng.random() < BLURRED:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 1.0) * BLUR * max(image.size)))
     if rng.random() < COMPRESSED:
@@ -34,6 +31,17 @@ def photographed(image: Image, rng: random.Random) -> Image:
         image.save(file, "JPEG", quality=rng.randint(*QUALITY))
         image = Pictures.open(file).convert("RGB")
     return image
+
+
+def warmer(image: Image, gain: float) -> Image:
+    """Red raised and blue lowered by the share ``gain``; a negative one makes an RGB picture colder."""
+    red, green, blue = image.split()
+    return Pictures.merge("RGB", (red.point(_times(1 + gain)), green, blue.point(_times(1 - gain))))
+
+
+def brighter(image: Image, gain: float) -> Image:
+    """All channels raised by the share ``gain``."""
+    return ImageEnhance.Brightness(image).enhance(1 + gain)
 
 
 def _times(gain: float) -> list[int]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.calibration import FILE as CALIBRATION
 from app.calibration import Calibration
 from app.errors import ModelError
+from trainer.data.keys import id_key
 from trainer.data.record import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -39,6 +40,31 @@ def check_held_out(corpus: Corpus, rows: NDArray[np.int64]) -> None:
     leaked = set(_designs(corpus, rows)) & set(_designs(corpus, corpus.rows_of("test")))
     if leaked:
         raise ModelError(f"training holds designs of the test split: {sorted(leaked)[:3]}; correct the data's splits.")
+
+
+def held_out_items(corpus: Corpus, train: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which items (items,) a record outside of the rows ``train`` names, or share an id or model with such an item."""
+    others = np.ones(corpus.records, dtype=np.bool_)
+    others[train] = False
+    columns = corpus.columns
+    named = np.concatenate([columns["positive"][others], columns["negative"][others]])
+    named = named[named >= 0]
+    held = np.zeros(corpus.items, dtype=np.bool_)
+    for keys in (corpus.item_keys["id"], corpus.item_keys["group"]):
+        held |= np.isin(keys, keys[named][keys[named] != 0])
+    return held
+
+
+def check_augmented(corpus: Corpus, train: NDArray[np.int64], ids: Iterable[str], folder: Path) -> None:
+    """Raises ModelError if one of the products ``ids`` is asked for by development or test records."""
+    names = list(dict.fromkeys(ids))
+    held = corpus.item_keys["id"][held_out_items(corpus, train)]
+    leaked = [names[place] for place in np.flatnonzero(np.isin(np.array(list(map(id_key, names)), np.int64), held))]
+    if leaked:
+        raise ModelError(
+            f"{folder} holds {len(leaked)} products that development or test records ask for "
+            f"({', '.join(leaked[:3])}); held-out data are never augmented: make it again with `trainer augment`."
+        )
 
 
 def split_record(corpus: Corpus, trained: NDArray[np.int64], validated: NDArray[np.int64]) -> dict[str, dict[str, Any]]:

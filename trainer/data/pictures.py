@@ -6,6 +6,7 @@ that was read may be smaller, and :func:`shown_box` says where a box is in it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,10 @@ class PictureStore:
         image.thumbnail((MAX_SIDE, MAX_SIDE))
         image.info[ORIGINAL_SIZE] = size
         return image
+
+    def digest(self, location: str) -> str:
+        """A hash of the picture's file. Raises BadInputError naming the location."""
+        return self._files.read(location, lambda data: hashlib.blake2b(data, digest_size=16).hexdigest())
 
     def _decode(self, location: str, data: bytes) -> Image:
         limits = self._settings

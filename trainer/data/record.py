@@ -5,8 +5,8 @@ One form for every source (our decision): MBE, M5Product, a shop's catalog with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from app.schema import Box
@@ -37,6 +37,11 @@ class Item:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group: str = ""
     answers: tuple[str, ...] = ()
+
+    def without_pictures(self, locations: Collection[str]) -> Item:
+        """The item without some of its pictures; all stay if none would be left (our decision)."""
+        pictures = tuple(picture for picture in self.pictures if picture.location not in locations)
+        return replace(self, pictures=pictures or self.pictures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ class FitConfig:
     is the size of the gradient-cached parts of it, ``mixture`` weighs image, text and image+text queries (None: as the
     preset), ``past_batches`` is the k of the temporal negatives, ``lora_rank`` 0 stands for full fine-tuning,
     ``sibling_share`` is how often the hard negative is another SKU of the positive's model instead of another product
-    of its category, ``views`` is how a triplet is asked (as the mixture says, in all ways at once, or in one of them),
-    ``intra`` weighs the alignment of a product's pictures with its words (0: none), ``without`` names those of
-    ``PARTS`` that are left out. ``objective_weights`` says how query modalities are weighed by the experts they use,
-    ``sparsity`` is the weight of the entropy of experts' objectives, ``filtering`` lets dubious samples count less.
+    of its category, ``augmented_share`` how often products show titles, and pictures, of the folder ``augmented``,
+    ``views`` is how a triplet is asked (as the mixture says, in all ways at once, or in one of them), ``intra`` weighs
+    the alignment of a product's pictures with its words (0: none), ``without`` names those of ``PARTS`` that are left
+    out. ``objective_weights`` says how query modalities are weighed by the experts they use, ``sparsity`` is the weight
+    of the entropy of experts' objectives, ``filtering`` lets dubious samples count less.
     """
 
     preset: str = "starter"
@@ -56,6 +57,8 @@ class FitConfig:
     sibling_share: float = 0.0
     without: tuple[str, ...] = ()
     mined: Path | None = None
+    augmented: Path | None = None
+    augmented_share: float = 0.5
     boxes: Path | None = None
     dims: str = ""
     validate_every: int | None = None

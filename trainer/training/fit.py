@@ -24,6 +24,7 @@ from app.moon.fingerprint import checkpoint_folder
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
 from app.settings import Settings, read_settings
+from trainer.data.augmented import Augmented
 from trainer.data.boxes import BoxCache
 from trainer.data.corpus import Corpus
 from trainer.data.detect import Format
@@ -122,7 +123,8 @@ def _set_up(
     mined = MinedNegatives.open(config.mined, corpus) if config.mined else None
     cache = settings.data / "trainer"
     store = PictureStore(cache, settings)
-    source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined, store.read)
+    augmented = _augmented(plan, corpus, split)
+    source = TripletSource(corpus, split.train, plan.recipe, config.seed, find_box, mined, store.read, augmented)
     starter = Starter(module, store.read, cache) if _keeps_features(module, plan, source) else None
     encoding: Encoding = starter.encoding if starter else PixelEncoding(module, store.read)
     shown = _no_box if "core-crop" in config.without else find_box
@@ -242,6 +244,20 @@ def _publish(
     write_report(out, history, facts, sections)
     (shop.folder / RUN).unlink()  # from here on the run is complete, even if it ends while its workshop is removed
     shutil.rmtree(shop.folder)
+
+
+def _augmented(plan: Plan, corpus: Corpus, split: TrainingRows) -> Augmented | None:
+    """What products show beside what the data have, if it is asked for."""
+    config = plan.config
+    if config.augmented is None:
+        return None
+    found = Augmented.open(config.augmented, corpus, split.train, config.augmented_share)
+    plan.note(
+        "augmented",
+        f"{found.titles} titles, {found.pictures} pictures",
+        f"of {config.augmented}, in a share of {found.share:g} of the triplets each",
+    )
+    return found
 
 
 def _no_box(picture: Picture, title: str) -> None:

@@ -59,7 +59,8 @@ def views_of(corpus: Corpus, source: TripletSource) -> int:
     """About how many views the training draws from; a product has about two packshots."""
     queries = int((corpus.columns["modalities"] & 1).sum())
     scenes = SCENE_CUTS * SCENES if source.scenes else 0
-    return 2 * len(source.items) * (1 + scenes) + CUTS * queries
+    augmented = source.augmented.pictures if source.augmented else 0
+    return 2 * len(source.items) * (1 + scenes) + CUTS * queries + augmented
 
 
 class Starter:

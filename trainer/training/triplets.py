@@ -7,7 +7,7 @@ processes or workers, sees the same sequence (our decision).
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from app.errors import BadInputError, CatalogError
 from app.moon.prompt import MAX_TITLE_CHARS, attribute_text, category_text, label_text, query_text
 from app.moon.segments import mark
+from trainer.data.augmented import Augmented
 from trainer.data.corpus import Corpus, StoredRecord
 from trainer.data.keys import id_key, padded
 from trainer.data.negatives import NegativePool
@@ -78,7 +79,8 @@ class Recipe:
 class TripletSource:
     """Draws triplets of the training records of a corpus; their items alone become random negatives.
 
-    With ``read``, an augmented source shows scenes; their rooms are pictures of its own records alone.
+    With ``read``, a source whose recipe augments shows scenes; their rooms are pictures of its own records alone. With
+    ``augmented``, products show enriched titles and expanded pictures too; queries and products stay those without it.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class TripletSource:
         find_box: FindBox,
         mined: MinedNegatives | None = None,
         read: Read | None = None,
+        augmented: Augmented | None = None,
     ) -> None:
         self.corpus, self.recipe, self.seed, self.records = corpus, recipe, seed, len(rows)
+        self.augmented = augmented
         self._find_box, self._mined = find_box, mined
         columns = corpus.columns
         bits, weights = columns["modalities"][rows], columns["weight"][rows]
@@ -155,12 +159,16 @@ class TripletSource:
             chance = random.Random(f"{self.seed}:{number}:{attempt}:views")  # noqa: S311
             queries = self._views.of(queries[0], record, keys[1], chance, all_of_them=self.recipe.views == "joint")
         staged = {view.location for query in queries for view, _ in query.input.views if view.room is not None}
+        shown = [item.without_pictures(staged) for item in (positive, negative)]
+        if self.augmented is not None:
+            own = random.Random(f"{self.seed}:{number}:{attempt}:augmented")  # noqa: S311
+            shown = self.augmented.vary(shown, self._find_box, labels, own)
         documents = [
-            self._document(item, staged, (item.category or positive.category) if shows_category else (), labels, rng)
-            for item in (positive, negative)
+            self._document(item, (item.category or positive.category) if shows_category else (), labels, rng)
+            for item in shown
         ]
         triplet = Triplet(tuple(queries), documents[0], documents[1], keys, negative_row)
-        return self._with_words(triplet, record.positive, positive) if self.recipe.intra else triplet
+        return self._with_words(triplet, record.positive, shown[0]) if self.recipe.intra else triplet
 
     def _with_words(self, triplet: Triplet, row: int, item: Item) -> Triplet:
         """With the positive's own words, if it shows pictures and has words."""
@@ -259,19 +267,16 @@ class TripletSource:
         dropped = rng.random() < self.recipe.dropout.crop
         return ((whole, mirror),) if dropped else ((whole, mirror), (core, mirror))
 
-    def _document(
-        self, item: Item, staged: Collection[str], category: Sequence[str], labels: bool, rng: random.Random
-    ) -> Input:
-        """An item's pictures and words; the packshot that the query staged only if there is no other (our decision).
+    def _document(self, item: Item, category: Sequence[str], labels: bool, rng: random.Random) -> Input:
+        """An item's pictures and words.
 
         A negative without a category takes the positive's, and both show theirs or neither does: what one alone shows
         would tell them apart (our decision).
         """
-        pictures = [picture for picture in item.pictures if picture.location not in staged] or item.pictures
         dropout = self.recipe.dropout
-        count = min(len(pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
+        count = min(len(item.pictures), 1 if rng.random() >= SECOND_PICTURE else 2)
         views: list[tuple[View, bool]] = []
-        for picture in rng.sample(pictures, count):
+        for picture in rng.sample(item.pictures, count):
             mirror = self.recipe.augment and rng.random() < 0.5
             views.append((View(picture.location), mirror))
             box = self._find_box(picture, item.title)

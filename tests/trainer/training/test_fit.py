@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from app.errors import BadInputError, ModelError
@@ -19,6 +22,8 @@ from app.moon.prompt import model_input
 from app.schema import Query
 from app.settings import Settings
 from tests.app.moon.tiny_models import picture_processors, write_base
+from trainer.data.augmented import NOTE, SCHEMA
+from trainer.data.record import Item
 from trainer.training import fit as fit_module
 from trainer.training.config import PARTS, FitConfig
 from trainer.training.trainer import MoonTrainer
@@ -108,6 +113,28 @@ def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, 
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     records = [json.loads((folder / "training.json").read_text()) for folder in (broken, unbroken)]
     assert records[0]["dev_box_iou"] == pytest.approx(records[1]["dev_box_iou"])
+
+
+@pytest.mark.slow
+def test_a_run_draws_augmented_products_of_its_own_training_split_alone(run, corpus, tmp_path):
+    products = {split: {corpus.record(row).positive for row in corpus.rows_of(split)} for split in ("train", "test")}
+    trained, tested = ([corpus.item(row) for row in sorted(products[split])] for split in ("train", "test"))
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "new.webp")
+
+    def augmented(*items: Item) -> Path:
+        titles = [{"id": item.id, "title": f"Enriched {item.title}"} for item in items]
+        pictures = [{"id": item.id, "path": "new.webp", "picture": item.pictures[0].location} for item in items]
+        note = {NOTE: json.dumps({"corpus": corpus.info["fingerprint"]})}
+        table = pa.Table.from_pylist(titles + pictures, schema=SCHEMA.with_metadata(note))
+        pq.write_table(table, tmp_path / "augmented.parquet")
+        return tmp_path
+
+    with pytest.raises(ModelError, match="held-out data are never augmented"):
+        run("refused", augmented=augmented(*trained, tested[0]))
+    folder, _ = run(augmented=augmented(*trained), augmented_share=1.0)
+    record = json.loads((folder / "training.json").read_text())
+    assert record["plan"]["augmented"]["value"] == f"{len(trained)} titles, {len(trained)} pictures"
+    assert record["broken_records"] == 0
 
 
 @pytest.mark.slow

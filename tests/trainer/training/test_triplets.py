@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw
 
 from app.errors import BadInputError, CatalogError
+from trainer.data.augmented import SCHEMA, Augmented
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.keys import WIDTH, id_key
 from trainer.data.record import MODALITIES, Item, Picture, Record
@@ -405,3 +408,41 @@ def test_scenes_are_shown_without_crops_too(make):
     recipe = Recipe(EVEN, augment=True, dropout=Dropout(crop=1.0, whole=0.0))
     views = scenes_in(draws(source_of(make(ASKED, STAGED), recipe, read=white_or_room), 300))
     assert {view.cut for view in views} == {"whole"}
+
+
+def augmented_chairs(share: float) -> Augmented:
+    """An enriched title of every chair, and a picture made of its own."""
+    rows = [
+        row
+        for n in range(20)
+        for row in (
+            {"id": f"chair{n}", "title": f"Enriched {n}"},
+            {"id": f"chair{n}", "path": f"new{n}.webp", "picture": f"{n}.jpg"},
+        )
+    ]
+    return Augmented(Path("/augmented"), pa.Table.from_pylist(rows, schema=SCHEMA), share)
+
+
+def test_products_show_augmented_titles_and_pictures_as_often_as_asked_for_and_queries_none(make):
+    corpus = make(photos_with_words(20), chairs(20))
+    plain, augmented = (source_of(corpus, augmented=own) for own in (None, augmented_chairs(0.3)))
+    before, after = draws(plain, 400), draws(augmented, 400)
+    assert [(t.query, t.keys, t.record) for t in after] == [(t.query, t.keys, t.record) for t in before]
+    for column in ("positive", "negative"):
+        documents = [getattr(triplet, column) for triplet in after]
+        assert sum("Enriched" in one.text for one in documents) / 400 == pytest.approx(0.3 * 0.9, abs=0.06)
+        shown = sum(view.location.startswith("/augmented/new") for one in documents for view, _ in one.views)
+        assert shown / 400 == pytest.approx(0.3, abs=0.06)
+
+
+def test_with_a_share_of_nothing_every_draw_is_that_of_a_source_without_augmented_data(make):
+    corpus = make(photos_with_words(20), chairs(20))
+    recipe = Recipe(EVEN, augment=True)
+    plain, augmented = (source_of(corpus, recipe, augmented=own) for own in (None, augmented_chairs(0.0)))
+    assert draws(augmented, 200) == draws(plain, 200)
+
+
+def test_products_that_answer_a_label_show_no_enriched_titles(make):
+    records = [Record(f"chair{n}", "color: red", segment="attribute") for n in range(20)]
+    source = source_of(make(records, chairs(20)), augmented=augmented_chairs(1.0))
+    assert not any("Enriched" in one.text for t in draws(source, 60) for one in (t.positive, t.negative))

@@ -1,0 +1,194 @@
+"""Which candidates are good enough: near to their own product and its category, and nearer to no other product."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from trainer.augmentation.config import TITLE, AugmentConfig
+from trainer.augmentation.kept import Candidate, Kept, KeptProducts
+from trainer.data.augmented import FILE, NOTE, SCHEMA
+from trainer.data.corpus import Corpus
+
+REJECTS, UNFINISHED = "rejects.parquet", "unfinished-"
+REJECT_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("id", "kind", "what")] + [("score", pa.float32())] + [("reason", pa.string())]
+)
+BATCH = 256
+"""Products that are judged together."""
+NEAREST = 32
+"""Nearest products that are looked at for one of another model."""
+ROUNDING = 1e-3
+"""What half precision may make of a cosine."""
+
+Vectors = NDArray[Any]
+Search = Callable[[Vectors, Vectors, int], tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""Rows of the gallery and scores of the k best per query, best first; see :func:`trainer.evaluation.search.top_k`."""
+
+
+@dataclass
+class Outcome:
+    """Numbers by kind, why candidates were rejected, and some products to look at: row, what was made, the verdicts."""
+
+    kept: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    shown: list[tuple[int, tuple[Candidate, ...], list[str]]] = field(default_factory=list)
+
+
+def select(
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    sources: Sequence[str],
+    kept: KeptProducts,
+    out: Path,
+    config: AugmentConfig,
+    *,
+    search: Search,
+    dimensions: int,
+    note: dict[str, Any],
+    shown: int,
+) -> Outcome:
+    """Judge everything that was made of the items ``rows`` and write augmented.parquet and rejects.parquet to ``out``.
+
+    The products' vectors lie in a temporary file meanwhile, two bytes per item and dimension. ``shown`` products,
+    drawn at random, come back to be looked at.
+    """
+    result = Outcome()
+    looked_at = set(random.Random(config.seed).sample(range(len(rows)), min(shown, len(rows))))  # noqa: S311
+    schema = SCHEMA.with_metadata({NOTE: json.dumps(note)})
+    for left_by_a_killed_run in out.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(left_by_a_killed_run)
+    with TemporaryDirectory(dir=out, prefix=UNFINISHED) as folder, ExitStack() as files:
+        gallery = _gallery(sources, kept, Path(folder), dimensions)
+        good = files.enter_context(pq.ParquetWriter(Path(folder) / FILE, schema))
+        bad = files.enter_context(pq.ParquetWriter(Path(folder) / REJECTS, REJECT_SCHEMA))
+        for start in range(0, len(rows), BATCH):
+            part = range(start, min(start + BATCH, len(rows)))
+            products = [kept.product(sources[place]) for place in part]
+            verdicts = _judge(corpus, rows, part, products, gallery, config, search)
+            _write(corpus, rows[start : start + BATCH], products, verdicts, good, bad)
+            for place, product, own in zip(part, products, verdicts, strict=True):
+                _count(result, product, own)
+                if place in looked_at:
+                    result.shown.append((int(rows[place]), product.candidates, own))
+        files.close()
+        for name in (FILE, REJECTS):
+            (Path(folder) / name).replace(out / name)
+    return result
+
+
+def _gallery(sources: Sequence[str], kept: KeptProducts, folder: Path, dimensions: int) -> NDArray[np.float16]:
+    """Vectors of the products as they are (products, dimensions); zeros, which are near to nothing, for one without."""
+    vectors = open_memmap(folder / "products.npy", mode="w+", dtype=np.float16, shape=(len(sources), dimensions))
+    for place, source in enumerate(sources):
+        if (vector := kept.product(source).vector) is not None:
+            vectors[place] = vector
+    return vectors
+
+
+def _judge(
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    part: range,
+    products: Sequence[Kept],
+    gallery: NDArray[np.float16],
+    config: AugmentConfig,
+    search: Search,
+) -> list[list[str]]:
+    """The reason against each candidate of each product, empty for those that are good."""
+    asked = {
+        (number, place): candidate
+        for number, product in enumerate(products)
+        for place, candidate in enumerate(product.candidates)
+        if candidate.vector is not None
+    }
+    nearer: dict[tuple[int, int], str] = {}
+    if asked:
+        queries = np.stack([candidate.vector for candidate in asked.values() if candidate.vector is not None])
+        found, scores = search(queries, gallery, NEAREST)
+        for (key, candidate), near, own in zip(asked.items(), found, scores, strict=True):
+            nearer[key] = _nearer(corpus, rows, part[key[0]], candidate, near, own)
+    return [
+        [
+            one.reason or _too_far(one, config) or nearer.get((number, place), "")
+            for place, one in enumerate(product.candidates)
+        ]
+        for number, product in enumerate(products)
+    ]
+
+
+def _nearer(
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    place: int,
+    candidate: Candidate,
+    found: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> str:
+    """What is nearer to a candidate than its own product: one of another model, with another title."""
+    alike = np.zeros(len(found), dtype=np.bool_)
+    for name in ("id", "group", "title"):
+        keys = corpus.item_keys[name]
+        alike |= (keys[rows[found]] == keys[rows[place]]) & (keys[rows[place]] != 0)
+    others = np.flatnonzero(~alike & (scores > (candidate.score or 0.0) + ROUNDING))
+    return f"nearer to {corpus.item(rows[found[others[0]]]).id} ({scores[others[0]]:.2f})" if len(others) else ""
+
+
+def _too_far(candidate: Candidate, config: AugmentConfig) -> str:
+    if candidate.score is None:
+        return "the product has neither title nor pictures to compare with"
+    if candidate.score < config.min_score:
+        return f"score below {config.min_score:g}"
+    if candidate.category_score is not None and candidate.category_score < config.min_category_score:
+        return f"score with the category, {candidate.category_score:.2f}, below {config.min_category_score:g}"
+    return ""
+
+
+def _write(
+    corpus: Corpus,
+    rows: NDArray[np.int64],
+    products: Sequence[Kept],
+    verdicts: Sequence[Sequence[str]],
+    good: pq.ParquetWriter,
+    bad: pq.ParquetWriter,
+) -> None:
+    augmented, rejects = list[dict[str, Any]](), list[dict[str, Any]]()
+    for row, product, own in zip(rows, products, verdicts, strict=True):
+        name = corpus.item(row).id
+        for one, reason in zip(product.candidates, own, strict=True):
+            if reason:
+                rejects.append({"id": name, "kind": one.kind, "what": one.what, "score": one.score, "reason": reason})
+                continue
+            is_title = one.kind == TITLE
+            what = {"title": one.what} if is_title else {"path": one.what, "picture": one.picture, "box": one.box}
+            scores = {"score": one.score, "category_score": one.category_score}
+            augmented.append({"id": name, "kind": one.kind, "source": product.source, **what, **scores})
+    good.write_table(pa.Table.from_pylist(augmented, schema=SCHEMA).replace_schema_metadata(good.schema.metadata))
+    bad.write_table(pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA))
+
+
+def _count(result: Outcome, product: Kept, verdicts: Sequence[str]) -> None:
+    for one, reason in zip(product.candidates, verdicts, strict=True):
+        (result.rejected if reason else result.kept)[one.kind] += 1
+        if reason:
+            result.reasons[_kind_of(reason)] += 1
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what it is about, so that alike ones count together."""
+    return "nearer to another product" if reason.startswith("nearer to ") else reason
