@@ -91,13 +91,13 @@ class Calibration(_Part):
         keys = self.attributes.get(shown, {})
         return keys.get(key) or keys.get("", ATTRIBUTE)
 
-    def judged(self, found: SearchResult, asked: Evidence) -> SearchResult:
-        """With the match level of each hit, and whether any is a match; as it is where the model cannot tell."""
-        thresholds = self.search.get(asked)
-        if thresholds is None:
-            return found
-        hits = [hit.model_copy(update={"match": thresholds.match(hit.score)}) for hit in found.hits]
-        return found.model_copy(update={"hits": hits, "matched": any(hit.match != "none" for hit in hits)})
+    def judge(self, found: SearchResult, asked: Evidence) -> None:
+        """Set the match level of each hit, and whether any is a match; nothing where the model cannot tell."""
+        if (thresholds := self.search.get(asked)) is None:
+            return
+        for hit in found.hits:
+            hit.match = thresholds.match(hit.score)
+        found.matched = any(hit.match != "none" for hit in found.hits)
 
 
 UNCALIBRATED = Calibration(fingerprint="", designs=(), categories={}, attributes={}, search={})

@@ -160,12 +160,9 @@ class MoonSearch:
         if photo is None:
             yield None
             return
-        photos = self._service.photos
         with ExitStack() as held:
             with watch.stage("decode"):
-                data, name = self._read(photo)
-                held.enter_context(photos.room(photos.pixels(data, name)))
-                image = photos.decode(data, name)
+                image = held.enter_context(self._service.photos.opened(*self._read(photo)))
             yield image
 
     def _read(self, photo: Photo) -> tuple[bytes, str]:

@@ -41,6 +41,15 @@ class Photos:
         return decode_image(data, name=name, **self._limits)
 
     @contextmanager
+    def opened(self, data: bytes, name: str) -> Iterator[Image]:
+        """A photo as upright RGB, with room for it as long as the block needs it.
+
+        Raises BadInputError for a photo that cannot be used, OverloadedError as :meth:`room`.
+        """
+        with self.room(self.pixels(data, name)):
+            yield self.decode(data, name)
+
+    @contextmanager
     def room(self, pixels: int) -> Iterator[None]:
         """Room for photos of so many pixels, from before they are decoded until they are needed no more.
 

@@ -102,7 +102,9 @@ class SearchEngine:
             build = index.manifest.build
         found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
         self._observe(found.timings)
-        return self._calibration.judged(found, evidence(query.text, query.image)) if text_weight == EVEN else found
+        if text_weight == EVEN:
+            self._calibration.judge(found, evidence(query.text, query.image))
+        return found
 
     def similar(self, product_id: str, limit: int = 12, filters: Filters | None = None) -> SearchResult:
         """Other products that are near to an indexed one: one SKU of each group, and none of the product's own group.

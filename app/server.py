@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.serving import Service
 from app.settings import Settings
@@ -54,18 +54,42 @@ def configured(application: FastAPI, settings: Settings, host: str, port: int) -
     )
 
 
-class Connection(H11Protocol):
-    """Is closed when the head of the next request takes too long; uvicorn alone waits for ever once it has begun."""
+class Connection(HttpToolsProtocol):
+    """Refuses a head that is too long and is closed when the next one takes too long; uvicorn alone limits neither.
+
+    Fewer bytes than ``h11_max_incomplete_event_size`` are kept of a head, beside those that came with its end.
+    """
 
     _head_is_late: asyncio.TimerHandle | None = None
+    _is_in_head = False
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
+        if self._is_too_long(self._head_bytes) and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._is_too_long(len(self.url) + sum(len(name) + len(value) for name, value in self.headers)):
+            raise ValueError("the parser makes of this error that the request is answered 400")
+        self._is_in_head = False
+        super().on_headers_complete()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._expect_head()
+
+    def _is_too_long(self, head_bytes: int) -> bool:
+        return head_bytes > (self.config.h11_max_incomplete_event_size or 0)
 
     def _expect_head(self) -> None:
         if self._head_is_late is not None:

@@ -5,7 +5,8 @@
 Starts `app serve` on the published index of `--data`, without the page, in a process of its own: once as it is set,
 once with `MOON_BATCH_SIZE=1`. This process asks for texts, photos and both in turn. Every client sends its next
 request when it has its answer; one client is what a query takes alone. A refusal (429, 503) is counted and is no
-answer. Memory is the resident memory of the server before the first request of its mode and after the last one;
+answer. CPU is the server's processor time per request, all threads together: where other work runs beside, it says more
+than the clock. Memory is the resident memory of the server before the first request of its mode and after the last one;
 `--requests 20000` shows whether it grows. Texts are titles of the demo catalog with a number, so that none repeats;
 photos are those of the demo.
 """
@@ -44,12 +45,13 @@ Request = dict[str, Any]
 
 
 class Load(NamedTuple):
-    """What the clients saw, and the server's memory in MB before and after."""
+    """What the clients saw, the server's processor seconds, and its memory in MB before and after."""
 
     seconds: float
     milliseconds: list[float]
     refused: int
     failed: int
+    processor: float
     memory: tuple[float, float]
 
 
@@ -63,8 +65,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.requests:,} requests each\n")
-    print("| batches | query | clients | per second | p50 ms | p95 ms | p99 ms | refused | failed | MB before, after |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = "batches | query | clients | per second | p50 ms | p95 ms | p99 ms | CPU ms | refused | failed | MB"
+    print(f"| {columns} before, after |\n{'| --- ' * 11}|")
     for name, environment in (("as set", {}), ("of one", {"MOON_BATCH_SIZE": "1"})):
         with served(arguments.data, environment) as (url, process):
             for mode in arguments.modes:
@@ -131,13 +133,19 @@ async def loaded(url: str, process: int, asked: Iterator[Request], clients: int,
             if answer.status_code == 200:
                 milliseconds.append((time.perf_counter() - start) * 1000)
 
-    before, start = memory(process), time.perf_counter()
+    before, worked, start = memory(process), processor(process), time.perf_counter()
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=ANSWER_SECONDS) as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
     seconds = time.perf_counter() - start
     refused = sum(status in (429, 503) for status in statuses)
     failed = len(statuses) - refused - len(milliseconds)
-    return Load(seconds, milliseconds, refused, failed, (before, memory(process)))
+    return Load(seconds, milliseconds, refused, failed, processor(process) - worked, (before, memory(process)))
+
+
+def processor(process: int) -> float:
+    """Seconds of processor time, in user and in kernel mode."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(process: int) -> float:
@@ -151,7 +159,8 @@ def row(load: Load) -> str:
     times = " | ".join(f"{value:.1f}" for value in percentiles)
     before, after = load.memory
     rate = len(load.milliseconds) / load.seconds
-    return f"{rate:.1f} | {times} | {load.refused} | {load.failed} | {before:.0f}, {after:.0f}"
+    each = 1000 * load.processor / (len(load.milliseconds) + load.refused + load.failed)
+    return f"{rate:.1f} | {times} | {each:.1f} | {load.refused} | {load.failed} | {before:.0f}, {after:.0f}"
 
 
 if __name__ == "__main__":

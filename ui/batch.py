@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -59,8 +59,8 @@ def _predicted(service: Service, item: Item) -> Row:
     if item.problem:
         return {**known, "problem": item.problem}
     try:
-        photo = None if item.photo is None else item.photo(service)
-        predicted = service.predictor.predict(image=photo, title=item.title, limit=1)
+        with nullcontext() if item.photo is None else item.photo(service) as photo:
+            predicted = service.predictor.predict(image=photo, title=item.title, limit=1)
     except MoonError as error:
         return {**known, "problem": str(error)}
     return {**known, **predicted_cells(predicted)}

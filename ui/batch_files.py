@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from app.catalog.fields import text as cell_text
 from app.catalog.tables import FORMATS, BrokenRow
 from app.errors import BadInputError, CatalogError
 from app.serving import Service
-from ui.photo import decoded, open_photo
+from ui.photo import open_photo
 from ui.titles import title_column, title_rows
 
 ARCHIVE = ".zip"
@@ -33,12 +33,12 @@ _UNZIP_ERRORS = (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.e
 class Item:
     """One row of a table or one photo; ``problem`` says why it cannot be predicted.
 
-    ``photo`` decodes the photo within the limits of the service. It raises BadInputError if that cannot be.
+    ``photo`` is the photo within the limits of the service, as :func:`~ui.photo.open_photo` opens one.
     """
 
     name: str
     title: str = ""
-    photo: Callable[[Service], Image] | None = None
+    photo: Callable[[Service], AbstractContextManager[Image]] | None = None
     problem: str = ""
 
 
@@ -99,11 +99,13 @@ def _member(archive: ZipFile, member: ZipInfo, archive_name: str) -> Item:
     return Item(name, photo=partial(_unzipped, archive, member, path.name))
 
 
-def _unzipped(archive: ZipFile, member: ZipInfo, name: str, service: Service) -> Image:
+@contextmanager
+def _unzipped(archive: ZipFile, member: ZipInfo, name: str, service: Service) -> Iterator[Image]:
     """The photo, of which one byte more than allowed is unpacked at most: the size in the archive is a claim."""
     try:
         with archive.open(member) as file:
             data = file.read(service.settings.max_image_bytes + 1)
     except _UNZIP_ERRORS as error:
         raise BadInputError(f"{name}: it cannot be unpacked ({error}); pack the photos again") from error
-    return decoded(data, name, service)
+    with service.photos.opened(data, name) as photo:
+        yield photo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -57,9 +58,9 @@ class Comparing:
     def compare(self, words: str, path: str | None, left: str, right: str, say: Language = ENGLISH) -> str:
         """Both sides' best products beside each other, with what differs; ``path`` is an uploaded photo."""
         try:
-            photo = None if path is None else open_photo(path, self._service)
-            query = Query(text=words, image=photo)
-            hits = [self._search(query, side) for side in (left, right)]
+            with nullcontext() if path is None else open_photo(path, self._service) as photo:
+                query = Query(text=words, image=photo)
+                hits = [self._search(query, side) for side in (left, right)]
         except MoonError as error:
             return failed(error, say)
         labels = {value: label for label, value in self.choices(say)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +16,7 @@ from app.errors import BadInputError
 from app.images import read_bytes
 from app.schema import Box
 from app.serving import Service
+from app.timing import Stopwatch
 from ui.address import Address
 from ui.language import Labels
 from ui.markup import go
@@ -47,20 +50,29 @@ def _path_of(payload: ImageData | None) -> str | None:
     return payload.path if payload is not None else None
 
 
-def open_photo(path: str, service: Service) -> Image.Image:
-    """The uploaded photo as upright RGB, decoded once the photos in work leave room for it.
+@contextmanager
+def open_photo(path: str, service: Service) -> Iterator[Image.Image]:
+    """The uploaded photo as upright RGB, among the photos in work as long as the block needs it.
 
     Raises BadInputError if it is no complete picture within the limits, OverloadedError if there is no room in time.
     """
     if not Path(path).is_file():
         raise BadInputError("Your photo is no longer on the server: upload it again")
-    return decoded(read_bytes(path, max_bytes=service.settings.max_image_bytes), "Your photo", service)
+    data = read_bytes(path, max_bytes=service.settings.max_image_bytes)
+    with service.photos.opened(data, "Your photo") as photo:
+        yield photo
 
 
-def decoded(data: bytes, name: str, service: Service) -> Image.Image:
-    """The picture in ``data`` as :func:`open_photo` opens one; errors call it ``name``."""
-    with service.photos.room(service.photos.pixels(data, name)):
-        return service.photos.decode(data, name)
+@contextmanager
+def timed_photo(path: str | None, service: Service, watch: Stopwatch) -> Iterator[Image.Image | None]:
+    """As :func:`open_photo`, as stage "decode" of ``watch``; None without a photo."""
+    if path is None:
+        yield None
+        return
+    with ExitStack() as held:
+        with watch.stage("decode"):
+            photo = held.enter_context(open_photo(path, service))
+        yield photo
 
 
 def framed(photo: Image.Image, found: Box | None, address: Address) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-from PIL.Image import Image
 
 from app.balance import EVEN
 from app.errors import BadInputError, MoonError
@@ -23,7 +23,7 @@ from ui.answers import failed, timings
 from ui.cards import graded
 from ui.language import ENGLISH, LANGUAGES, Language
 from ui.markup import go, notice, text
-from ui.photo import framed, in_pixels, open_photo
+from ui.photo import framed, in_pixels, open_photo, timed_photo
 from ui.seen import warm_parts
 
 SIMILAR = 12
@@ -92,24 +92,24 @@ class Shop:
         watch = Stopwatch()
         photo = ""
         try:
-            query = self._query(address, upload, watch)
-            image = query.image
-            if image is not None:
-                photo = framed(image, query.box, address)
-            both = image is not None and bool(address.words.strip())
-            found = self._service.engine.search(
-                query,
-                address.filters,
-                limit=address.shown + 1,
-                watch=watch,
-                text_weight=address.text_weight if both else EVEN,
-                sort=address.sort,
-            )
+            with self._query(address, upload, watch) as query:
+                image = query.image
+                if image is not None:
+                    photo = framed(image, query.box, address)
+                both = image is not None and bool(address.words.strip())
+                found = self._service.engine.search(
+                    query,
+                    address.filters,
+                    limit=address.shown + 1,
+                    watch=watch,
+                    text_weight=address.text_weight if both else EVEN,
+                    sort=address.sort,
+                )
+                if image is not None:
+                    photo = framed(image, query.box or found.box, address)  # the shopper's own, not the padded one
             priced = self._has_prices()
         except MoonError as error:
             return Answer(photo, "", f'<div class="results">{failed(error, address.say)}</div>')
-        if image is not None:
-            photo = framed(image, query.box or found.box, address)  # the shopper's own, not the model's padded one
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
 
     def product(self, address: Address, matched: str = "") -> str:
@@ -127,31 +127,34 @@ class Shop:
 
     def matched(self, address: Address, upload: str | None) -> str:
         """Where the picture of the opened product answers the search of the address; ``upload`` as for ``search``."""
-        watch = Stopwatch()
+        watch, say = Stopwatch(), address.say
         try:
-            query = self._query(address, upload, watch)
-            picture = self._open(self._picture_of(address.product), watch)
-            with watch.stage("look"):
-                heat = heatmap(self._service.embedder, picture, query)
+            with self._query(address, upload, watch) as query:  # one photo after the other, as Photos demands
+                target = self._service.embedder.embed_queries([query])[0][0]
+            with open_photo(self._picture_of(address.product), self._service) as picture, watch.stage("look"):
+                seen = warm_parts(picture, heatmap(self._service.embedder, picture, target), say(WHY), say)
         except MoonError as error:
-            return failed(error, address.say)
-        say = address.say
-        return f'<div role="status">{warm_parts(picture, heat, say(WHY), say)}{timings(watch.timings(), say)}</div>'
+            return failed(error, say)
+        return f'<div role="status">{seen}{timings(watch.timings(), say)}</div>'
 
-    def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Query:
-        """What the address searches for. Raises BadInputError if its photo is not here or cannot be read."""
-        image = self._photo(address, upload, watch)
-        return Query(address.words, image, None if image is None else in_pixels(address.box, image))
+    @contextmanager
+    def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Iterator[Query]:
+        """What the address searches for, as long as the block needs it.
 
-    def _photo(self, address: Address, upload: str | None, watch: Stopwatch) -> Image | None:
-        """The photo of the search. Raises BadInputError if it is not here or cannot be read."""
+        Raises BadInputError if its photo is not here or cannot be read.
+        """
+        with timed_photo(self._photo(address, upload), self._service, watch) as image:
+            yield Query(address.words, image, None if image is None else in_pixels(address.box, image))
+
+    def _photo(self, address: Address, upload: str | None) -> str | None:
+        """Where the photo of the search lies. Raises BadInputError if it is not here."""
         if address.like:
-            return self._open(self._picture_of(address.like), watch)
+            return self._picture_of(address.like)
         if address.photo == OWN_PHOTO:
             if upload is None:
                 raise BadInputError("this search was made with a photo, which its address cannot hold; add it again")
-            return self._open(upload, watch)
-        return self._open(str(examples.photo_of(address.photo)), watch) if address.photo else None
+            return upload
+        return str(examples.photo_of(address.photo)) if address.photo else None
 
     def _picture_of(self, product_id: str) -> str:
         pictures = self._service.engine.product(product_id).images
@@ -162,10 +165,6 @@ class Shop:
     def _has_prices(self) -> bool:
         with self._service.live.index() as index:
             return "price" in index.manifest.number_keys
-
-    def _open(self, photo: str, watch: Stopwatch) -> Image:
-        with watch.stage("decode"):
-            return open_photo(photo, self._service)
 
 
 def _category(path: str, address: Address) -> Address:

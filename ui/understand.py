@@ -8,7 +8,7 @@ import gradio as gr
 from PIL.Image import Image
 
 from app.errors import BadInputError, MoonError
-from app.moon.heatmap import heatmaps
+from app.moon.heatmap import Target, heatmaps
 from app.schema import Query
 from app.timing import Stopwatch
 
@@ -19,7 +19,7 @@ from ui.answers import failed, timings
 from ui.batch import batch_section
 from ui.components import HEATMAPS, event_options, html, language_of, lead
 from ui.language import ENGLISH, Labels, Language
-from ui.photo import open_photo, photo_input
+from ui.photo import photo_input, timed_photo
 from ui.seen import core_product, warm_parts
 
 LEAD = "Give a product's photo, its title, or both, and see which category and attributes the model reads from them."
@@ -36,9 +36,9 @@ class Understanding:
         """Bars per category level and attribute, and the core product in a photo; ``path`` is an uploaded file."""
         watch = Stopwatch()
         try:
-            photo = self._open(path, watch)
-            predicted = self._service.predictor.predict(image=photo, title=title, watch=watch)
-            seen = "" if photo is None else self._core_product(photo, title, say)
+            with timed_photo(path, self._service, watch) as photo:
+                predicted = self._service.predictor.predict(image=photo, title=title, watch=watch)
+                seen = "" if photo is None else self._core_product(photo, title, say)
         except MoonError as error:
             return failed(error, say)
         return f"{seen}{prediction.bars(predicted, say)}{timings(predicted.timings, say)}"
@@ -47,18 +47,16 @@ class Understanding:
         """Heatmaps of a photo side by side: by itself, and for the title if there is one."""
         watch = Stopwatch()
         try:
-            photo = self._open(path, watch)
-            if photo is None:
-                raise BadInputError("there is no photo to look at; add one")
-            with watch.stage("look"):
-                wanted = {
-                    say("The photo by itself"): None,
-                    **({say("For the title"): Query(text=title)} if title.strip() else {}),
-                }
-                heats = heatmaps(self._service.embedder, photo, list(wanted.values()))
+            with timed_photo(path, self._service, watch) as photo, watch.stage("look"):
+                if photo is None:
+                    raise BadInputError("there is no photo to look at; add one")
+                wanted: dict[str, Target] = {say("The photo by itself"): None}
+                if title.strip():
+                    wanted[say("For the title")] = self._service.embedder.embed_queries([Query(text=title)])[0][0]
+                heats = zip(wanted, heatmaps(self._service.embedder, photo, list(wanted.values())), strict=True)
+                figures = "".join(warm_parts(photo, heat, caption, say) for caption, heat in heats)
         except MoonError as error:
             return failed(error, say)
-        figures = "".join(warm_parts(photo, heat, caption, say) for heat, caption in zip(heats, wanted, strict=True))
         hint = f'<p class="lead">{say(HINT)}</p>'
         return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings(), say)}'
 
@@ -66,12 +64,6 @@ class Understanding:
         _, boxes = self._service.embedder.embed_queries([Query(text=title, image=photo)])
         found = say("The product that was found in the photo")
         return "" if boxes[0] is None else f'<div class="sights">{core_product(photo, boxes[0], found)}</div>'
-
-    def _open(self, path: str | None, watch: Stopwatch) -> Image | None:
-        if path is None:
-            return None
-        with watch.stage("decode"):
-            return open_photo(path, self._service)
 
 
 def understand_tab(service: Service, labels: Labels) -> None:

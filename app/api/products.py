@@ -40,25 +40,28 @@ def product_routes(shop: MoonSearch) -> APIRouter:
     @routes.get("/{product_id:path}", responses=answers(PRODUCT))
     def product(product_id: str) -> Product:
         """An indexed product."""
-        return addressed(shop.product(product_id))
+        product = shop.product(product_id)
+        product.images = _addresses(product)
+        return product
 
     return routes
 
 
 def addressed_json(found: SearchResult) -> Response:
-    """The result with its products :func:`addressed`, written by the thread that found them.
+    """The result, its pictures at their addresses on this server, written by the thread that found it.
 
-    FastAPI would check it once more on another thread, and write it in the event loop while all other requests wait.
+    The products are this request's own and changed in place. FastAPI would check the result once more on another
+    thread, and write it in the event loop while all other requests wait.
     """
-    hits = [hit.model_copy(update={"product": addressed(hit.product)}) for hit in found.hits]
-    return Response(found.model_copy(update={"hits": hits}).model_dump_json(), media_type="application/json")
+    for hit in found.hits:
+        hit.product.images = _addresses(hit.product)
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
-def addressed(product: Product) -> Product:
-    """The product with this API's address in the place of each path on the server."""
+def _addresses(product: Product) -> list[str]:
+    """Of its pictures: this API's in the place of each path on the server."""
     folder = f"{V1}/products/{quote(product.id, safe='')}/images"
-    images = [at if _on_the_web(at) else f"{folder}/{number}" for number, at in enumerate(product.images)]
-    return product.model_copy(update={"images": images})
+    return [at if _on_the_web(at) else f"{folder}/{number}" for number, at in enumerate(product.images)]
 
 
 def _on_the_web(location: str) -> bool:

@@ -31,20 +31,22 @@ AT_ONCE = 8
 
 Heat = NDArray[np.float32]
 """Lost cosine similarity by cell, at least 0, shape (GRID, GRID), rows from the top."""
+Target = NDArray[np.float32] | None
+"""A query's unit vector of shape (dimensions,), or None: the picture's own."""
 Window = tuple[int, int]
 """Row and column of its first cell."""
 
 
-def heatmap(embedder: Embedder, picture: Image, query: Query | None = None) -> Heat:
-    """What each part of ``picture`` (RGB) adds to its similarity to ``query``; without one, to its own vector.
+def heatmap(embedder: Embedder, picture: Image, target: Target = None) -> Heat:
+    """What each part of ``picture`` (RGB) adds to its similarity to ``target``.
 
     Embeds (GRID - WINDOW + 1) ** 2 + 2 pictures. Raises what ``embed_queries`` of the embedder raises.
     """
-    return heatmaps(embedder, picture, [query])[0]
+    return heatmaps(embedder, picture, [target])[0]
 
 
-def heatmaps(embedder: Embedder, picture: Image, queries: Sequence[Query | None]) -> list[Heat]:
-    """As :func:`heatmap` for several queries at the price of one.
+def heatmaps(embedder: Embedder, picture: Image, targets: Sequence[Target]) -> list[Heat]:
+    """As :func:`heatmap` for several targets at the price of one.
 
     All pictures are cropped at the core product of the whole one, so that what is covered does not move the crop.
     """
@@ -55,8 +57,7 @@ def heatmaps(embedder: Embedder, picture: Image, queries: Sequence[Query | None]
     covered = [Query(image=_without(picture, row, column), box=box) for row, column in windows]
     parts = [embedder.embed_queries(covered[at : at + AT_ONCE])[0] for at in range(0, len(covered), AT_ONCE)]
     lost = whole - np.concatenate(parts)
-    targets = [whole if query is None else embedder.embed_queries([query])[0][0] for query in queries]
-    return [_spread(windows, np.maximum(lost @ target, 0)) for target in targets]
+    return [_spread(windows, np.maximum(lost @ (whole if target is None else target), 0)) for target in targets]
 
 
 def _spread(windows: Sequence[Window], losses: NDArray[np.float32]) -> Heat:

@@ -1,4 +1,4 @@
-"""Candidates of a search by vector and words from the answers that both engines give to the same five questions."""
+"""Candidates of a search by vector and words from the answers that both engines give to the same questions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ WORDS = "words"
 def combine(answers: Sequence[Sequence[Any]], words: Sequence[int], products: int) -> list[Candidate]:
     """Candidates from points of either engine, which have ``id``, ``score`` and ``vector``; no payload is read.
 
-    ``answers`` are the products nearest to the vector, and if the query has ``words``: those best by words, scored by
-    similarity as well; the nearest, scored by words; those best by words, scored so; and for each word alone the best
-    product. The last tell how rare the words are, and so the highest score that the query allows. ``products`` is the
-    number of products of the build.
+    ``answers`` are the candidates by similarity, and if the query has ``words``: the candidates by the score of their
+    words, and for each word alone the best product of all. The last tell how rare the words are, and so the highest
+    score that the query allows. ``products`` is the number of products of the build.
     """
     if not words:
         return [Candidate(str(hit.id), hit.score, 0.0) for hit in answers[0]]
-    near, similar, *matching = answers[:4]
-    highest = sum(_rarity(word, hits, products) for word, hits in zip(words, answers[4:], strict=True))
-    scores = {hit.id: hit.score for hits in matching for hit in hits}
-    found = {hit.id: hit for hit in (*near, *similar)}
-    return [
-        Candidate(str(point), hit.score, min(1.0, scores.get(point, 0.0) / highest)) for point, hit in found.items()
-    ]
+    similar, matching, *best = answers
+    highest = sum(_rarity(word, hits, products) for word, hits in zip(words, best, strict=True))
+    shares = {hit.id: min(1.0, hit.score / highest) for hit in matching}
+    return [Candidate(str(point := hit.id), hit.score, shares.get(point, 0.0)) for hit in similar]
 
 
 def _rarity(word: int, hits: Sequence[Any], products: int) -> float:

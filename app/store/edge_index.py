@@ -68,16 +68,15 @@ class EdgeIndex:
         check_vector(vector, self._manifest.dimensions, "the query")
         words = query_words(text) if self._manifest.mean_words else []
         wanted, meaning = self._filter(filters), Query.Nearest(vector.tolist())
-        requests = [QueryRequest(query=meaning, filter=wanted, limit=depth)]
         if words:
-            wording = _by_words(words)
-            by_meaning, by_words = (Prefetch(query=query, filter=wanted, limit=depth) for query in (meaning, wording))
-            requests += [
-                QueryRequest(query=meaning, prefetches=[by_words], limit=depth),
-                QueryRequest(query=wording, prefetches=[by_meaning], limit=depth),
-                QueryRequest(query=wording, filter=wanted, limit=depth),
+            sides = [meaning, _by_words(words)]
+            both = [Prefetch(query=side, filter=wanted, limit=depth) for side in sides]
+            requests = [
+                *(QueryRequest(query=side, prefetches=both, limit=2 * depth) for side in sides),
                 *(QueryRequest(query=_by_words([word]), limit=1, with_vector=[WORDS]) for word in words),
             ]
+        else:
+            requests = [QueryRequest(query=meaning, filter=wanted, limit=depth)]
         return combine(self._shard.query_batch(QueryBatchRequest(requests)), words, self._manifest.products)
 
     def facets(self, key: str, filters: Filters, limit: int = 100) -> list[FacetValue]:

@@ -63,21 +63,19 @@ class ServerIndex:
         check_vector(vector, self._manifest.dimensions, "the query")
         words = query_words(text) if self._manifest.mean_words else []
         wanted, meaning = self._filter(filters), vector.tolist()
-        near: dict[str, Any] = {"query": meaning, "params": _RESCORED, "limit": depth, "with_payload": False}
-        requests = [models.QueryRequest(filter=wanted, **near)]
+        near: dict[str, Any] = {"query": meaning, "params": _RESCORED}
         if words:
-            wording = _by_words(words)
-            by_meaning = models.Prefetch(query=meaning, params=_RESCORED, filter=wanted, limit=depth)
-            by_words = models.Prefetch(query=wording, using=WORDS, filter=wanted, limit=depth)
-            requests += [
-                models.QueryRequest(prefetch=by_words, **near),
-                models.QueryRequest(query=wording, using=WORDS, prefetch=by_meaning, limit=depth),
-                models.QueryRequest(query=wording, using=WORDS, filter=wanted, limit=depth),
+            worded: dict[str, Any] = {"query": _by_words(words), "using": WORDS}
+            both = [models.Prefetch(filter=wanted, limit=depth, **side) for side in (near, worded)]
+            requests = [
+                *(models.QueryRequest(prefetch=both, limit=2 * depth, **side) for side in (near, worded)),
                 *(
                     models.QueryRequest(query=_by_words([word]), using=WORDS, limit=1, with_vector=[WORDS])
                     for word in words
                 ),
             ]
+        else:
+            requests = [models.QueryRequest(filter=wanted, limit=depth, **near)]
         found = [answer.points for answer in self._client.query_batch_points(self._collection, requests)]
         return combine(found, words, self._manifest.products)
 

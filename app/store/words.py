@@ -11,7 +11,7 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice, pairwise
 from statistics import fmean
 
@@ -105,6 +105,6 @@ def _number(word: str) -> int:
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 
 
-@cache
+@lru_cache(100_000)
 def _letter_or_space(character: str) -> str:
     return character if unicodedata.category(character)[0] in "LMN" else " "

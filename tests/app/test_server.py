@@ -167,8 +167,27 @@ def test_the_address_a_proxy_tells_is_believed_only_of_a_trusted_one(trusted, cl
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHos"])
 def test_a_connection_whose_next_head_takes_too_long_is_closed(monkeypatch, sent):
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.05)
+    assert received(sent).count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("head", [b"GET /?", b"GET / HTTP/1.1\r\nX-Long: ", b"GET / HTTP/1.1\r\nHost: x\r\nX-"])
+def test_a_head_that_does_not_end_is_refused(head):
+    assert received(head + b"x" * 50_000).startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_that_ends_too_late_is_refused():
+    assert received(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 50_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+def test_a_long_body_is_no_head():
+    post = b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+    assert received(post + b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").count(b"200 OK") == 2
+
+
+def received(sent: bytes) -> bytes:
+    """All that a connection answers until it is closed."""
     api = FastAPI()
-    api.get("/")(lambda: {})
+    api.api_route("/", methods=["GET", "POST"])(lambda: {})
     config = server.configured(api, Settings(_env_file=None), "127.0.0.1", 0)
     config.load()
     state = ServerState()
@@ -178,9 +197,9 @@ def test_a_connection_whose_next_head_takes_too_long_is_closed(monkeypatch, sent
         listening = await loop.create_server(lambda: server.Connection(config, state, {}), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         writer.write(sent)
-        received = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 10)
         writer.close()
         listening.close()
-        return received
+        return answer
 
-    assert finished(answers()).count(b"200 OK") == sent.count(b"\r\n\r\n")
+    return finished(answers())

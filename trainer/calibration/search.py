@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,27 +22,34 @@ QUERIES = 500
 RIGHT = 0.8
 """Share of best matches that are to be right (our decision)."""
 TOLD_NOTHING = 0.1
-"""Share of queries with a right answer whose best hit is below "related" (our decision)."""
+"""Share of queries with a right answer whose best hit is below "related", of each kind of wording (our decision)."""
 LEAST_HITS = 20
 """A threshold is kept by at least so many hits."""
 
 
 def fit_search(gallery: Gallery, home: DevelopmentSet, seed: int) -> dict[Evidence, Thresholds]:
     """Thresholds by kind of query, in units of :class:`app.schema.Hit` scores."""
-    asked = [_texts(gallery, home, seed), _photos(gallery, home), _wishes(gallery, home)]
-    answers = answer(gallery.products, gallery.vectors, asked)
-    return {one.kind: thresholds(own) for one, own in zip(asked, answers, strict=True)}
+    asked = [*_texts(gallery, home, seed), _photos(gallery, home), _wishes(gallery, home)]
+    answers: dict[Evidence, list[Answers]] = {}
+    for one, own in zip(asked, answer(gallery.products, gallery.vectors, asked), strict=True):
+        answers.setdefault(one.kind, []).append(own)
+    return {kind: thresholds(own) for kind, own in answers.items()}
 
 
-def thresholds(answers: Answers) -> Thresholds:
-    """Best: so that ``RIGHT`` of the hits from there on are right. Related: so that few queries are told of nothing."""
-    best = least(answers.scores.ravel(), answers.right.ravel(), RIGHT, LEAST_HITS)
-    related = float(np.quantile(answers.scores[:, 0], TOLD_NOTHING))
+def thresholds(answers: Sequence[Answers]) -> Thresholds:
+    """Best: so that ``RIGHT`` of the hits from there on are right. Related: so that few queries are told of nothing.
+
+    ``answers`` are apart by kind of wording, and few of each kind are told of nothing: names, which share their words
+    with the catalog and so score high, do not speak for phrases.
+    """
+    scores, right = (np.concatenate([getattr(own, name).ravel() for own in answers]) for name in ("scores", "right"))
+    best = least(scores, right, RIGHT, LEAST_HITS)
+    related = min(float(np.quantile(own.scores[:, 0], TOLD_NOTHING)) for own in answers)
     return Thresholds(best=best, related=related if best is None else min(related, best))
 
 
-def _texts(gallery: Gallery, home: DevelopmentSet, seed: int) -> Asked:
-    """Names and phrases; every product that the words may mean is right, those of the training split too."""
+def _texts(gallery: Gallery, home: DevelopmentSet, seed: int) -> list[Asked]:
+    """Names, and phrases for a kind; every product that the words may mean is right, of the training split too."""
     words = {
         (record.text, record.meaning)
         for record in split_records(home, "dev")
@@ -51,7 +59,14 @@ def _texts(gallery: Gallery, home: DevelopmentSet, seed: int) -> Asked:
     answers = [set(answers_of(item)) for item in home.products]
     right = [{row for row, own in enumerate(answers) if meaning in own} for _, meaning in drawn]
     texts = [text for text, _ in drawn]
-    return Asked("text", texts, gallery.embed([Query(text=text) for text in texts], "texts")[0], right)
+    vectors = gallery.embed([Query(text=text) for text in texts], "texts")[0]
+    names = {name for item in home.products for name in (item.product.title, *dict(item.names).values())}
+    by_kind = [[row for row, text in enumerate(texts) if (text in names) == is_name] for is_name in (True, False)]
+    return [
+        Asked("text", [texts[row] for row in rows], vectors[rows], [right[row] for row in rows])
+        for rows in by_kind
+        if rows
+    ]
 
 
 def _photos(gallery: Gallery, home: DevelopmentSet) -> Asked:

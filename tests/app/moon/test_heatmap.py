@@ -30,7 +30,8 @@ def test_what_the_vector_is_made_of_lights_up(embedder, side):
 def test_a_query_lights_up_what_speaks_for_it_and_not_the_rest(embedder):
     image = picture("red")
     image.paste(picture("blue", "right").crop((128, 0, 256, 256)), (128, 0))
-    left, right = halves(heatmap(embedder, image, Query(image=Image.new("RGB", (9, 9), "red"))))
+    red = embedder.embed_queries([Query(image=Image.new("RGB", (9, 9), "red"))])[0][0]
+    left, right = halves(heatmap(embedder, image, red))
     assert left > 3 * right
 
 
