@@ -133,9 +133,7 @@ def _show(found: Augmentation, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(
-        width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False, soft_wrap=True
-    )
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, highlight=False, soft_wrap=True)
     outcome = found.outcome
     table = Table(box=None, padding=(0, 1, 0, 0))
     for place, name in enumerate(("made", "kept", "rejected")):
