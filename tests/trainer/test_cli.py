@@ -86,6 +86,7 @@ def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
             "boxes": Path("b"),
             "dims": "8,4",
         },
+        **{"views": "joint", "intra": 0.5, "objective_weights": "balanced", "sparsity": 0.01, "filtering": True},
         **{"validate_every": 7, "workers": 3, "feature_cache": False, "track": "none", "seed": 9},
     )
     options = [option for name, value in dataclasses.asdict(wished).items() for option in as_option(name, value)]
