@@ -34,7 +34,11 @@ def losses(folder: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, {"views": "joint", "intra": 1.0}], ids=["mixture", "joint"])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"views": "joint", "intra": 1.0}, {"views": "joint", "objective_weights": "balanced", "filtering": True}],
+    ids=["mixture", "joint", "weighed"],
+)
 def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, checkpoint, tmp_path, more):
     wishes = {
         "model": str(checkpoint),
@@ -47,7 +51,10 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, 
         **more,
     }
     wishes["past_batches"] = 2
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**wishes, "batch": 3}.items()]
+    options = [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in {**wishes, "batch": 3}.items()
+    ]
     output = launch("-m", "trainer", "fit", str(tmp_path / "two"), f"--data={home_folder}", *options)
     assert output.count(f"Wrote {tmp_path / 'two'}") == 1
     fit(home_folder, tmp_path / "one", FitConfig(**wishes, batch=6))
@@ -56,6 +63,10 @@ def test_two_processes_take_the_steps_of_one_with_the_joined_batch(home_folder, 
     for ours, theirs in zip(together, alone, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
         assert ours["temperature"] == pytest.approx(theirs["temperature"], rel=1e-3)
+        for row, alike in zip(ours.get("expert_objectives", []), theirs.get("expert_objectives", []), strict=True):
+            assert row == pytest.approx(alike, rel=1e-3)
+    suspects = [(tmp_path / name / "suspects.csv").read_text() for name in ("two", "one") if "filtering" in more]
+    assert len({text.count("\n") for text in suspects}) == bool(suspects)
     counts = [entry["negatives"] + entry["masked"] for entry in together]
     assert counts == pytest.approx([2 * 2 * 3 * (past + 1) - 1 for past in (0, 1, 2, 2)], abs=1e-3)
 
