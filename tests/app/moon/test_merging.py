@@ -114,6 +114,7 @@ def test_rotary_positions_stay_those_of_the_whole_picture(base_of: Callable[[str
     assert len(kept) < len(all_positions)
     remaining = iter(all_positions)
     assert all(position in remaining for position in kept)  # in this order
+    assert kept[-1] == all_positions[-1]
 
 
 def test_features_of_deep_stack_are_merged_alike(base_of: Callable[[str], Path]):
