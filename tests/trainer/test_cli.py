@@ -78,6 +78,7 @@ def test_fit_hands_its_options_on_by_name(trainer, monkeypatch, tmp_path):
         **{"batch": 4, "mini_batch": 2, "lr": 0.1, "lora_rank": 8, "train_tower": True, "precision": "bf16"},
         **{"gradient_checkpointing": True, "objective": "circle", "past_batches": 1, "spatial": False},
         **{"mixture": "1:1:1", "sibling_share": 0.2, "mined": Path("m"), "boxes": Path("b"), "dims": "8,4"},
+        **{"views": "joint", "intra": 0.5},
         **{"validate_every": 7, "workers": 3, "feature_cache": False, "track": "none", "seed": 9},
     )
     options = [option for name, value in dataclasses.asdict(wished).items() for option in as_option(name, value)]
