@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from app.errors import BadInputError
 from app.moon.load import load_module
