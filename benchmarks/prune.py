@@ -100,9 +100,9 @@ class Designs:
         return np.concatenate(whole), np.concatenate(llm), spent
 
     def compared(self, vectors: Vectors, full: Vectors) -> str:
-        cosine = (vectors * full).sum(axis=1)[self.gallery :].mean()
-        ranking = rank(vectors[self.gallery :] @ vectors[: self.gallery].T)
-        return f"{recall(ranking, self.relevant, 1).mean():.3f} | {cosine:.4f}"
+        photos, products = vectors[self.gallery :], vectors[: self.gallery]
+        found = recall(rank(photos @ products.T), self.relevant, 1).mean()
+        return f"{found:.3f} | {(photos * full[self.gallery :]).sum(axis=1).mean():.4f}"
 
 
 def times() -> None:
@@ -115,11 +115,10 @@ def times() -> None:
         inputs = full if share == 1 else Merging.of(tokens, pictures, mask, share).shorten(full)
         merged = time.process_time()
         llm(**(inputs | {"token_types": None}))
-        print(f"| {SEEN * share:.0f} | {merged - started:.3f} | {time.process_time() - merged:.2f} |", flush=True)
+        print(f"| {SEEN * share:.0f} | {merged - started:.3f} | {time.process_time() - merged:.2f} |")
 
 
-def _taken(found: Merging, values: Tensor) -> Tensor:
-    """What stands in stays what it was: the others are dropped."""
+def _dropped(found: Merging, values: Tensor) -> Tensor:
     return values.gather(1, found.places.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
@@ -137,13 +136,12 @@ def _most_different(tokens: Tensor, count: int) -> Tensor:
 
 
 def _nearest(tokens: Tensor, kept: Tensor) -> Tensor:
-    similarity = normalize(tokens, dim=1) @ normalize(tokens[kept], dim=1).T
-    return kept[similarity.argmax(dim=1)].index_copy(0, kept, kept)
+    return kept[(normalize(tokens, dim=1) @ normalize(tokens[kept], dim=1).T).argmax(dim=1)].index_copy(0, kept, kept)
 
 
 OTHERS = {
-    "evenly spaced, dropped": (_evenly_spaced, _taken),
-    "most different, dropped": (_most_different, _taken),
+    "evenly spaced, dropped": (_evenly_spaced, _dropped),
+    "most different, dropped": (_most_different, _dropped),
     "most different, merged": (_most_different, Merging._merged),
 }
 
