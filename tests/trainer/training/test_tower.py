@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from app.moon.load import load_module
+from app.moon.tower import map_statistics
 from app.moon.skip import PicturePath
 from trainer.data.splits import training_rows
 from trainer.data.views import View
@@ -43,11 +44,12 @@ def source(corpus) -> TripletSource:
     return TripletSource(corpus, rows, Recipe(), 0, lambda picture, title: picture.box).of_pictures()
 
 
-def test_lower_maps_and_upper_stages_give_the_statistics_of_the_whole_tower(tower, source, read, tmp_path):
+def test_lower_maps_and_upper_stages_give_the_statistics_of_the_whole_tower_and_its_last_map(tower, source, read, tmp_path):
     views = [View(picture.location) for picture in source.corpus.item(int(source.items[0])).pictures]
     pixels = torch.stack([_pixels(view.show(read), tower.config.image_size) for view in views])
     with torch.inference_mode():
-        expected = tower(pixels).statistics
+        maps, statistics = tower.look(pixels)
+    expected = torch.cat([statistics, map_statistics(maps)], dim=1)
     tuned = TunedTower(tower, LowerMaps(tower, read, tmp_path))
     torch.testing.assert_close(tuned.look(views), expected, atol=2e-2, rtol=2e-2)
 
