@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from app.moon.load import load_module
-from app.moon.tower import map_statistics
 from app.moon.skip import PicturePath
+from app.moon.tower import map_statistics
 from trainer.data.splits import training_rows
 from trainer.data.views import View
 from trainer.training.batches import BrokenPictures
@@ -44,7 +44,7 @@ def source(corpus) -> TripletSource:
     return TripletSource(corpus, rows, Recipe(), 0, lambda picture, title: picture.box).of_pictures()
 
 
-def test_lower_maps_and_upper_stages_give_the_statistics_of_the_whole_tower_and_its_last_map(tower, source, read, tmp_path):
+def test_lower_maps_and_upper_stages_give_the_statistics_of_all_maps(tower, source, read, tmp_path):
     views = [View(picture.location) for picture in source.corpus.item(int(source.items[0])).pictures]
     pixels = torch.stack([_pixels(view.show(read), tower.config.image_size) for view in views])
     with torch.inference_mode():
