@@ -8,89 +8,31 @@ training, paired by seed. Steps that are not given are the preset's. First stage
 full training are trained once per seed. The last state of a stage counts, not the best, whose choice would add noise.
 Every run keeps its folder OUT/VARIANT-SEED with its evaluation.json; started again, finished work is not repeated and a
 run that was interrupted goes on. All variants have their turn with one seed before the next. `--table` prints what is
-there and trains nothing.
+there and trains nothing. `moon2.py` does the same for the parts of MOON2.0.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.errors import BadInputError
+from runs import Run, Values, report
+
 from app.moon.tower_memory import TowerMemory
-from app.settings import ROOT, read_settings
-from trainer.evaluation.home import ALL_PICTURES, evaluate
-from trainer.evaluation.targets import t_interval
-from trainer.training.config import PARTS, FitConfig
-from trainer.training.fit import RECORD, fit
-from trainer.training.resume import RUN, WORK
+from app.settings import ROOT
+from trainer.evaluation.home import ALL_PICTURES
+from trainer.training.config import PARTS
 
 logger = logging.getLogger(__name__)
 
 FULL = "full"
 VARIANTS = (FULL, *PARTS)
-EVALUATION = "evaluation.json"
 STAGES = ("tower_steps", "box_steps", "looks_steps", "skip_steps", "steps")
 IN_COMMON = {FULL: (3, 4), "guided-experts": (3, 4), "extended-negatives": (3,)}
 """After how many stages a variant is still what another one is, too; there a shared checkpoint stands."""
-AT_THE_END = 1_000_000
-"""Steps between two validations; every stage ends with one."""
-Values = Mapping[str, float]
-"""Measured values of one run by the name of the measure."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training of a variant with a seed, in its own folder."""
-
-    variant: str
-    seed: int
-    folder: Path
-
-    @property
-    def is_trained(self) -> bool:
-        return (self.folder / RECORD).exists() and not (self.folder / WORK / RUN).exists()
-
-    def train(self, data: Path, start: Path, steps: Mapping[str, int | None]) -> None:
-        """Raises BadInputError if the run was trained with other settings."""
-        without = () if self.variant == FULL else (self.variant,)
-        done = 0
-        for stages in IN_COMMON.get(self.variant, ()):
-            shared = Run("common", self.seed, self.folder.parent / f"common-{stages}-{self.seed}")
-            shared._fit(data, start, _only(steps, STAGES[done:stages]), ())
-            start, done = shared.folder, stages
-        self._fit(data, start, _only(steps, STAGES[done:]), without)
-
-    def _fit(self, data: Path, start: Path, steps: Mapping[str, int | None], without: tuple[str, ...]) -> None:
-        config = FitConfig(model=str(start), seed=self.seed, without=without, validate_every=AT_THE_END, **steps)
-        if not self.is_trained:
-            fit(data, self.folder, config)
-        elif json.loads((self.folder / RECORD).read_text())["config"] != json.loads(json.dumps(asdict(config))):
-            raise BadInputError(f"{self.folder} was trained with other settings; choose another folder, or remove it.")
-
-    def evaluate(self, data: Path, memory: TowerMemory) -> None:
-        """A model that never saw a core crop is shown none."""
-        if (file := self.folder / EVALUATION).exists():
-            return
-        detector = "none" if self.variant == "core-crop" else "auto"
-        settings = read_settings().model_copy(update={"model": str(self.folder), "detector": detector})
-        measured = evaluate(settings, data, memory=memory).to_dict()
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(measured, indent=2) + "\n")
-        temporary.replace(file)
-
-    def values(self) -> dict[str, float]:
-        """Held-out targets, then recalls on development designs; nothing of a run that is not evaluated."""
-        if not self.is_trained or not (self.folder / EVALUATION).exists():
-            return {}
-        measured, record = (json.loads((self.folder / name).read_text()) for name in (EVALUATION, RECORD))
-        targets = {target["measure"]: target["value"]["value"] for target in measured["targets"]}
-        return targets | {f"development: {name}": value for name, value in record["dev"].items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,13 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)
-            run.train(given.data, given.start, steps)
-            run.evaluate(given.data, memory)
-    found: dict[str, dict[int, Values]] = {name: {} for name in given.variants}
+            train(run, given.data, given.start, steps)
+            # a model that never saw a core crop is shown none
+            run.evaluate(given.data, memory, "none" if run.variant == "core-crop" else "auto")
+    found: dict[str, dict[int, Values]] = {_title(name): {} for name in given.variants}
     for run in turns:
         if values := run.values():
-            found[run.variant][run.seed] = values
-    print("\n".join(report(found)))
+            found[_title(run.variant)][run.seed] = values
+    print("\n".join(report(found, FULL)))
+
+
+def train(run: Run, data: Path, start: Path, steps: Mapping[str, int | None]) -> None:
+    """Train a run from what it has in common with others."""
+    without = () if run.variant == FULL else (run.variant,)
+    done = 0
+    for stages in IN_COMMON.get(run.variant, ()):
+        shared = Run("common", run.seed, run.folder.parent / f"common-{stages}-{run.seed}")
+        shared.train(data, start, without=(), **_only(steps, STAGES[done:stages]))
+        start, done = shared.folder, stages
+    run.train(data, start, without=without, **_only(steps, STAGES[done:]))
 
 
 def _only(steps: Mapping[str, int | None], chosen: Sequence[str]) -> dict[str, int | None]:
@@ -116,44 +70,8 @@ def _only(steps: Mapping[str, int | None], chosen: Sequence[str]) -> dict[str, i
     return {name: wish if name in chosen else 0 for name, wish in steps.items()}
 
 
-def report(found: Mapping[str, Mapping[int, Values]]) -> Iterator[str]:
-    """Markdown lines of both tables, of values by variant and seed."""
-    yield "Mean and 95 % t interval over seeds; in brackets how many."
-    yield ""
-    yield from _table({name: list(runs.values()) for name, runs in found.items()}, "{:.3f}")
-    full = found.get(FULL, {})
-    pairs = {
-        name: [_difference(values, full[seed]) for seed, values in runs.items() if seed in full]
-        for name, runs in found.items()
-        if name != FULL
-    }
-    yield ""
-    yield "Difference to the full training, paired by seed."
-    yield ""
-    yield from _table(pairs, "{:+.3f}")
-
-
-def _difference(values: Values, full: Values) -> dict[str, float]:
-    return {name: value - full[name] for name, value in values.items() if name in full}
-
-
-def _table(columns: Mapping[str, Sequence[Values]], style: str) -> Iterator[str]:
-    yield "| measure | " + " | ".join(f"{_title(name)} ({len(runs)})" for name, runs in columns.items()) + " |"
-    yield "| --- |" + " ---: |" * len(columns)
-    for measure in dict.fromkeys(name for runs in columns.values() for values in runs for name in values):
-        cells = [_cell([values[measure] for values in runs if measure in values], style) for runs in columns.values()]
-        yield f"| {measure} | " + " | ".join(cells) + " |"
-
-
 def _title(variant: str) -> str:
     return variant if variant == FULL else f"without {variant}"
-
-
-def _cell(values: Sequence[float], style: str) -> str:
-    if len(values) < 2:
-        return style.format(values[0]) if values else "-"
-    mean = t_interval(values)
-    return f"{style.format(mean.value)} ± {mean.high - mean.value:.3f}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -232,7 +232,8 @@ def test_a_narrow_window_never_scrolls_sideways(open_page: OpenPage, shop_url: s
 
 def test_without_an_index_the_page_says_what_to_do(open_page: OpenPage, empty_shop_url: str):
     page = open_page(empty_shop_url)
-    expect(page.locator(".notice")).to_contain_text("indexer rebuild")
+    expect(page.locator("#landing .notice")).to_contain_text("indexer rebuild")
     page.get_by_label("What are you looking for?").fill("bed")
     page.keyboard.press("Enter")
-    expect(page.locator(".notice")).to_contain_text("indexer rebuild")
+    expect(page.locator("#results .notice")).to_contain_text("indexer rebuild")
+    expect(page.locator("#landing")).to_be_hidden()

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
+from app.spreadsheet import defused
 from trainer.data.corpus import Corpus
 from trainer.losses.filtering import THRESHOLD
 
@@ -24,8 +25,6 @@ SCHEMA: dict[str, Any] = {
     "query_image": pl.String,
     **{f"{role}_{part}": pl.String for role in ("positive", "negative") for part in ("id", "title", "image")},
 }
-FORMULA = r"^ *[=+\-@\t\r]"
-"""How a cell begins that a spreadsheet would compute."""
 
 
 def rejected(samples: Tensor) -> dict[str, Any]:
@@ -78,6 +77,5 @@ def suspects(history: Sequence[Mapping[str, Any]], corpus: Corpus) -> pl.DataFra
 def write_suspects(table: pl.DataFrame, out: Path) -> None:
     """As ``out/suspects.parquet``, and as CSV for spreadsheets, where no cell is a formula."""
     table.write_parquet(out / f"{FILE}.parquet")
-    text = pl.col(pl.String)
-    safe = pl.when(text.str.contains(FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep()
+    safe = pl.col(pl.String).map_elements(defused, return_dtype=pl.String)
     table.with_columns(safe).write_csv(out / f"{FILE}.csv")

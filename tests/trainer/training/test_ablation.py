@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import ablation
 import pytest
+import runs
 
 from app.errors import BadInputError
-from benchmarks import ablation
 from trainer.evaluation.targets import t_interval
 from trainer.training.config import FitConfig
 
@@ -49,8 +50,8 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch) -> Bench:
     bench = Bench()
-    monkeypatch.setattr(ablation, "fit", bench.fit)
-    monkeypatch.setattr(ablation, "evaluate", bench.evaluate)
+    monkeypatch.setattr(runs, "fit", bench.fit)
+    monkeypatch.setattr(runs, "evaluate", bench.evaluate)
     return bench
 
 
