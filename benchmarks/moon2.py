@@ -5,10 +5,10 @@
     python benchmarks/moon2.py runs/looks runs/moon2 --augmented runs/augmented [--seeds 0 1 2] [--steps 80]
     python benchmarks/moon2.py runs/looks runs/noisy --noise 0.1
 
-Every run trains the skip path and the whole model from START, whose tower, box head and looks are trained: MOON2.0, then
-without each of its parts, and MOON, at equal numbers of triplets. All are measured on the home-goods set: its targets,
-the directions of retrieval and predictions of `trainer evaluate`, and recall on development designs. `ablation.py` says
-how tables are to be read, and that started again nothing is repeated.
+Every run trains the skip path and the whole model from START, whose tower, box head and looks are trained: MOON2.0,
+then without each of its parts, and MOON, at equal numbers of triplets. All are measured on the home-goods set: its
+targets, the directions of retrieval and predictions of `trainer evaluate`, and recall on development designs.
+`ablation.py` says how tables are to be read, and that started again nothing is repeated.
 
 With `--noise` a share of the training products show titles of another design, and as many show pictures of another, and
 runs with and without filtering stand beside MOON. What is measured is not noisy. A last table says how many of the
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.table:
         if given.noise and not (noisy / WRONG).exists():
             write_noisy(given.data, noisy, given.noise, seed=0)
-        stages = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0, "skip_steps": given.skip_steps, "steps": given.steps}
+        stages = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0}
+        stages |= {"skip_steps": given.skip_steps, "steps": given.steps}
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)

@@ -44,7 +44,9 @@ class Run:
         config = FitConfig(model=str(start), seed=self.seed, validate_every=AT_THE_END, **wishes)
         if not self.is_trained:
             fit(data, self.folder, config)
-        elif json.loads((self.folder / RECORD).read_text())["config"] != json.loads(json.dumps(asdict(config), default=str)):
+            return
+        before = json.loads((self.folder / RECORD).read_text())["config"]
+        if before != json.loads(json.dumps(asdict(config), default=str)):
             raise BadInputError(f"{self.folder} was trained with other settings; choose another folder, or remove it.")
 
     def evaluate(self, data: Path, memory: TowerMemory, detector: str = "auto") -> None:

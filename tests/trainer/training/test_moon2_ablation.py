@@ -99,4 +99,4 @@ def test_real_runs_are_trained_measured_and_compared(checkpoint, home_folder, tm
     assert "| development: both_r10 | " in table
     assert "Suspects of wrong products." in table
     moon2.main([str(checkpoint), str(tmp_path / "runs"), "--noise", str(SHARE), *options, "--table"])
-    assert capsys.readouterr().out == table
+    assert table.endswith(capsys.readouterr().out)
