@@ -1,11 +1,12 @@
-"""What joint learning costs: a training step that asks for the same triplets in one way, in all, or in one of them.
+"""What MOON2.0's parts cost in a training step of the same triplets.
 
     python benchmarks/joint.py [--model starter] [--batch 8] [--repeat 7] [--threads 1] [--mini-batch 4]
     python benchmarks/joint.py --model qwen2.5-vl-3b --device cuda --side 800
 
-Variants: mixture (MOON), joint, budget, joint with intra-product alignment. All see the same products, as many per
-step; steps, times, memory and ratios are as in `benchmarks/train.py`. Below the table stand the encodes of a step, its
-queries, and what 1,000 queries cost: a joint step learns from more of them.
+Variants: the mixture (MOON), alone and with intra-product alignment, weights by balanced experts, and filtering; the
+budget; joint views alone, with alignment, and with all of it. All see the same products, as many per step; steps,
+times, memory and ratios are as in `benchmarks/train.py`. Below the table stand the encodes of a step, its queries, and
+what 1,000 queries cost: a joint step learns from more of them.
 """
 
 from __future__ import annotations
@@ -15,37 +16,53 @@ import os
 import platform
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from train_steps import BATCHES, Bench, Variant, compare
 
+from app.moon.transformer import MoonTransformer
 from app.settings import ROOT
+from trainer.data.record import MODALITIES
+from trainer.losses.filtering import SampleFilter
+from trainer.losses.objectives import ObjectiveWeights
 from trainer.training.triplets import Recipe
 
-VARIANTS = {
-    "mixture": (Recipe(), 0.0),
-    "joint": (Recipe(views="joint"), 0.0),
-    "budget": (Recipe(views="budget"), 0.0),
-    "joint + intra": (Recipe(views="joint", intra=True), 1.0),
+VARIANTS: dict[str, tuple[Recipe, tuple[str, ...]]] = {
+    "mixture": (Recipe(), ()),
+    "mixture + intra": (Recipe(intra=True), ("intra",)),
+    "mixture + experts": (Recipe(), ("experts",)),
+    "mixture + filtering": (Recipe(), ("filtering",)),
+    "budget": (Recipe(views="budget"), ()),
+    "joint": (Recipe(views="joint"), ()),
+    "joint + intra": (Recipe(views="joint", intra=True), ("intra",)),
+    "joint + all": (Recipe(views="joint", intra=True), ("intra", "experts", "filtering")),
 }
+SPARSITY, STEPS = 0.001, 1000
+
+
+def options(parts: Sequence[str], module: MoonTransformer) -> dict[str, Any]:
+    """Arguments of the loss."""
+    made = {
+        "intra": lambda: {"intra": 1.0},
+        "experts": lambda: {
+            "objective_weights": ObjectiveWeights(module.moon.free_experts, len(MODALITIES), "balanced", SPARSITY)
+        },
+        "filtering": lambda: {"sample_filter": SampleFilter(STEPS)},
+    }
+    return {name: value for part in parts for name, value in made[part]().items()}
 
 
 def joint(bench: Bench, mini_batch: int | None, past_batches: int) -> None:
     module = bench.module()
     encoding = bench.encoding(module)
+    common: dict[str, Any] = {"mini_batch_size": mini_batch, "past_batches": past_batches}
     variants = {
-        name: Variant(
-            bench,
-            module,
-            encoding,
-            source=bench.source_of(recipe),
-            intra=intra,
-            mini_batch_size=mini_batch,
-            past_batches=past_batches,
-        )
-        for name, (recipe, intra) in VARIANTS.items()
+        name: Variant(bench, module, encoding, source=bench.source_of(recipe), **options(parts, module), **common)
+        for name, (recipe, parts) in VARIANTS.items()
     }
-    compare(bench, f"views of a query, {bench.batch} triplets", variants)
+    compare(bench, f"parts of MOON2.0, {bench.batch} triplets", variants)
     for name, step in variants.items():
         encodes = statistics.mean(step.rows(number) for number in range(BATCHES))
         queries = statistics.mean(step.rows(number, "query") for number in range(BATCHES))

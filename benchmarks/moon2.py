@@ -8,7 +8,8 @@
 Every run trains the skip path and the whole model from START, whose tower, box head and looks are trained: MOON2.0,
 then without each of its parts, and MOON, at equal numbers of triplets. All are measured on the home-goods set: its
 targets, the directions of retrieval and predictions of `trainer evaluate`, and recall on development designs.
-`ablation.py` says how tables are to be read, and that started again nothing is repeated.
+Variants that differ in the main stage alone share the skip path of their seed. `ablation.py` says how tables are to be
+read, and that started again nothing is repeated.
 
 With `--noise` a share of the training products show titles of another design, and as many show pictures of another, and
 runs with and without filtering stand beside MOON. What is measured is not noisy. A last table says how many of the
@@ -51,6 +52,9 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
     "filtering": {"filtering": False},
 }
 """What is changed where a part is left out."""
+IN_MAIN_STAGE = ("objective_weights", "sparsity", "filtering")
+"""Wishes that no other stage knows."""
+STARTED = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0}
 DIRECTIONS = "directions.json"
 DEPTHS = (10, 100)
 """Suspects that are looked at, from the most rejected."""
@@ -65,17 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.table:
         if given.noise and not (noisy / WRONG).exists():
             write_noisy(given.data, noisy, given.noise, seed=0)
-        stages = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0}
-        stages |= {"skip_steps": given.skip_steps, "steps": given.steps}
+        data = noisy if given.noise else given.data
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)
-            run.train(noisy if given.noise else given.data, given.start, **wishes[run.variant], **stages)
+            train(run, wishes, data, given.start, given.skip_steps, given.steps)
             measure(run, given.data, memory)
     found: dict[str, dict[int, Values]] = {name: {} for name in wishes}
     for run in turns:
-        if values := run.values():
-            found[run.variant][run.seed] = values | json.loads((run.folder / DIRECTIONS).read_text())
+        if (values := run.values()) and (file := run.folder / DIRECTIONS).exists():
+            found[run.variant][run.seed] = values | json.loads(file.read_text())
     print("\n".join(report(found, WHOLE)))
     if given.noise:
         print("\n".join(["", *suspected([run for run in turns if run.variant == WHOLE], wrong_products(noisy))]))
@@ -93,6 +96,22 @@ def variants(augmented: Path | None, noise: float) -> dict[str, dict[str, Any]]:
     }
     parts = ("filtering",) if noise else [name for name in PARTS if augmented or name != "augmentation"]
     return {WHOLE: moon2, **{f"without {name}": {**moon2, **PARTS[name]} for name in parts}, MOON: {}}
+
+
+def train(
+    run: Run, wishes: Mapping[str, Mapping[str, Any]], data: Path, start: Path, skip_steps: int | None, main: int | None
+) -> None:
+    """Train the skip path, once for all variants that differ in the main stage alone, then the model."""
+    own = wishes[run.variant]
+    first = _before_main(own)
+    alike = next(name for name, other in wishes.items() if _before_main(other) == first)
+    skip = Run(alike, run.seed, run.folder.parent / f"{_file(alike)}-skip-{run.seed}")
+    skip.train(data, start, **first, **STARTED, skip_steps=skip_steps, steps=0)
+    run.train(data, skip.folder, **own, **STARTED, skip_steps=0, steps=main)
+
+
+def _before_main(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in wishes.items() if key not in IN_MAIN_STAGE}
 
 
 def measure(run: Run, data: Path, memory: TowerMemory) -> None:

@@ -123,6 +123,7 @@ class Variant:
             {key.removeprefix(prefix): _to(value, device) for key, value in batch.items() if key.startswith(prefix)}
             for prefix in prefixes
         ]
+        self.loss.samples = batch["samples"].to(device)
         with self._around():
             with torch.autocast(device, torch.bfloat16, enabled=self._bench.large and device == "cuda"):
                 loss = self.loss(columns, batch["label"].to(device))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import moon2
 import polars as pl
 import pytest
+import runs
 from noise import WRONG, write_noisy, wrong_products
 from runs import Run
 
@@ -51,6 +53,33 @@ def test_with_noise_filtering_alone_is_left_out_and_nothing_is_augmented():
     wishes = moon2.variants(None, 0.1)
     assert [*wishes] == ["MOON2.0", "without filtering", "MOON"]
     assert all(own.get("augmented") is None for own in wishes.values())
+
+
+def test_variants_that_differ_in_the_main_stage_share_the_skip_path(tmp_path, monkeypatch):
+    trained: dict[str, FitConfig] = {}
+
+    def fit(data: Path, folder: Path, config: FitConfig) -> None:
+        trained[folder.name] = config
+        folder.mkdir(parents=True)
+        (folder / "training.json").write_text(json.dumps({"config": asdict(config)}, default=str))
+
+    monkeypatch.setattr(runs, "fit", fit)
+    wishes = moon2.variants(Path("augmented"), 0.0)
+    for name in wishes:
+        moon2.train(Run(name, 0, tmp_path / name), wishes, Path("data"), Path("start"), 7, 5)
+    starts = {name: Path(str(config.model)).name for name, config in trained.items() if config.steps}
+    assert starts == {
+        "MOON2.0": "moon20-skip-0",
+        "without experts": "moon20-skip-0",
+        "without alignment": "without-alignment-skip-0",
+        "without augmentation": "without-augmentation-skip-0",
+        "without filtering": "moon20-skip-0",
+        "MOON": "moon-skip-0",
+    }
+    skips = {name: config for name, config in trained.items() if not config.steps}
+    assert [*skips] == ["moon20-skip-0", "without-alignment-skip-0", "without-augmentation-skip-0", "moon-skip-0"]
+    assert all((own.skip_steps, own.filtering, own.sparsity) == (7, False, 0.0) for own in skips.values())
+    assert not any(config.skip_steps for config in trained.values() if config.steps)
 
 
 def test_training_products_alone_become_wrong_and_none_twice(home_folder, noisy):
