@@ -30,6 +30,11 @@ class Queries:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def also_right(self) -> Tensor:
+        """Those that their triplet's hard negative answers too, boolean (Q,)."""
+        return (self.keys == ALSO_RIGHT).any(dim=1)
+
     def split(self, rows: int) -> list[Queries]:
         """Pieces of at most so many queries."""
         parts = (part.split(rows) for part in (self.vectors, self.keys, self.triplet, self.view))

@@ -43,7 +43,8 @@ class SampleFilter(nn.Module):
     def forward(self, positives: Tensor, negatives: Tensor, step: int, sources: Tensor) -> Tensor:
         """Weights (N,), without gradient, of queries with these similarities to positive and negative, both (N,).
 
-        ``sources`` (N, 2), integers, are the records the samples came from and the items that were their negatives.
+        ``sources`` (N, 2), integers, are the records the samples came from and the items that were their negatives, -1
+        for those that were compared with another product of the batch.
         Samples of all ranks are kept; N may differ between them.
         """
         phi = confidence(positives.detach(), negatives.detach(), margin(step, self.steps))

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from app.moon.experts import GuidedExperts
 from trainer.losses.alignment import Alignment
 from trainer.losses.circle import circle
-from trainer.losses.columns import ALSO_RIGHT, Columns, Queries
+from trainer.losses.columns import Columns, Queries
 from trainer.losses.filtering import SampleFilter
 from trainer.losses.infonce import infonce
 from trainer.losses.memory import Memory
@@ -258,7 +258,7 @@ class MoonLoss(CachedLossMixin, nn.Module):
         left_out = share_a_key(queries.keys, pool.keys)
         if self.margin is not None:
             left_out |= scores > scores[rows, own, None] + self.margin
-        also_right = (queries.keys == ALSO_RIGHT).any(dim=1) | (not self.hard_negatives)
+        also_right = queries.also_right | (not self.hard_negatives)
         if self.hard_negatives:
             left_out[rows, own + batch] = also_right
         left_out[rows, own] = True  # the positive itself is no negative
@@ -275,8 +275,10 @@ class MoonLoss(CachedLossMixin, nn.Module):
         )
 
     def _samples_of(self, queries: Queries) -> Tensor:
-        """What ``samples`` says of each query, (Q, 3)."""
-        return cast(Tensor, self.samples)[queries.triplet, queries.view]
+        """What ``samples`` says of each query, (Q, 3); the item is -1 where it is not the negative that is compared."""
+        samples = cast(Tensor, self.samples)[queries.triplet, queries.view]
+        samples[:, 1].masked_fill_(queries.also_right | (not self.hard_negatives), -1)
+        return samples
 
     def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
         """The same embeddings, of which every trained parameter is a part, with gradient 0 if it was not used.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.spreadsheet import defused
 from trainer.data.corpus import Corpus
+from trainer.data.record import Item
 from trainer.losses.filtering import THRESHOLD
 
 LISTED = 100
@@ -52,7 +53,8 @@ def passes(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def suspects(history: Sequence[Mapping[str, Any]], corpus: Corpus) -> pl.DataFrame:
     """A row per rejected record and pass, counted from 1, the most rejected first: see ``SCHEMA``.
 
-    Pictures are named by their locations, an item by its first one; what there is none of is empty.
+    Pictures are named by their locations, an item by its first one; what there is none of is empty. So is the negative
+    where the sample was compared with another product of its batch, which is not kept.
     """
     rows = []
     for number, found in enumerate(passes(history), start=1):
@@ -64,14 +66,18 @@ def suspects(history: Sequence[Mapping[str, Any]], corpus: Corpus) -> pl.DataFra
                 "query": record.text,
                 "query_image": record.picture.location if record.picture else "",
             }
-            for role, item in (
-                ("positive", corpus.item(record.positive)),
-                ("negative", corpus.item(entry["negative"])),
-            ):
-                picture = item.pictures[0].location if item.pictures else ""
-                row |= {f"{role}_id": item.id, f"{role}_title": item.title, f"{role}_image": picture}
-            rows.append(row)
+            negative = corpus.item(entry["negative"]) if entry["negative"] >= 0 else None
+            rows.append(row | _named("positive", corpus.item(record.positive)) | _named("negative", negative))
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _named(role: str, item: Item | None) -> dict[str, str]:
+    picture = item.pictures[0].location if item and item.pictures else ""
+    return {
+        f"{role}_id": item.id if item else "",
+        f"{role}_title": item.title if item else "",
+        f"{role}_image": picture,
+    }
 
 
 def write_suspects(table: pl.DataFrame, out: Path) -> None:

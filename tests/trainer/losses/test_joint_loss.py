@@ -150,8 +150,8 @@ def test_columns_that_are_absent_and_rows_that_are_absent_are_not_embedded():
 def test_weights_of_samples_get_the_cosines_of_each_query_with_positive_and_hardest_negative(hard_negatives):
     tower, batch, seen = Tower(), batch_of(2, {}), {}
 
-    def weigh(positives: Tensor, negatives: Tensor, *_: object) -> Tensor:
-        seen["positives"], seen["negatives"] = positives, negatives
+    def weigh(positives: Tensor, negatives: Tensor, _: int, sources: Tensor) -> Tensor:
+        seen["positives"], seen["negatives"], seen["items"] = positives, negatives, sources[:, 1].tolist()
         return torch.linspace(0, 2, len(positives))
 
     options = {"past_batches": 0, "margin": None, "hard_negatives": hard_negatives}
@@ -171,7 +171,9 @@ def test_weights_of_samples_get_the_cosines_of_each_query_with_positive_and_hard
             if not (side == 0 and j == row) and not own & keys[side][j]
         ]
         hard = cosine(query, documents[1][row]).item()
-        expected = hard if hard_negatives and ALSO_RIGHT not in own else max(kept)
+        is_hard = hard_negatives and ALSO_RIGHT not in own
+        assert (seen["items"][n] >= 0) is is_hard
+        expected = hard if is_hard else max(kept)
         assert seen["negatives"][n].item() == pytest.approx(expected, rel=1e-5)
         assert seen["positives"][n].item() == pytest.approx(cosine(query, documents[0][row]).item(), rel=1e-5)
     alone = []

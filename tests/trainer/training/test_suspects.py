@@ -54,6 +54,16 @@ def test_the_table_has_texts_titles_and_pictures_of_the_corpus(corpus):
     assert (found["negative_id"][0], found["negative_title"][0]) == (negative.id, negative.title)
 
 
+def test_a_negative_that_was_not_kept_is_empty_and_the_rest_of_the_row_stays(corpus):
+    events = [{"filtering": rejected(samples((2, -1, 0.1)))}]
+    found = suspects(events, corpus)
+    row = found.row(0, named=True)
+    assert [row[f"negative_{part}"] for part in ("id", "title", "image")] == ["", "", ""]
+    assert row["positive_id"] == corpus.item(corpus.record(2).positive).id
+    page = "".join(suspects_section(passes(events), found, lambda location: Image.new("RGB", (8, 8))))
+    assert row["positive_id"] in page
+
+
 def test_both_files_hold_the_table_and_no_cell_of_the_csv_is_a_formula(tmp_path):
     rows = table(query=["=1+1", " @x", 'a, "b"\nc', "ü"], phi=[0.1, 0.2, 0.3, 0.4])
     write_suspects(rows, tmp_path)
