@@ -24,10 +24,15 @@ _IMAGE = "Photo as base64, or as a data: URL; a form sends it as the file `image
 ProductId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class _Body(BaseModel):
+class DetectBody(BaseModel):
+    """The photo to look for products in."""
+
     model_config = ConfigDict(extra="forbid")
 
     image: str | None = Field(default=None, description=_IMAGE)
+
+
+class _Body(DetectBody):
     box: Box | None = Field(default=None, description="x0, y0, x1, y1 of the product in pixels of the upright photo")
 
 
@@ -96,7 +101,7 @@ class PredictBatchBody(BaseModel):
     limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
 
 
-B = TypeVar("B", bound=_Body)
+B = TypeVar("B", bound=DetectBody)
 
 
 def reads(model: type[B]) -> Callable[[Request], Awaitable[tuple[B, bytes | None]]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError, ServiceError
-from app.schema import Box, Filters, Prediction, Product, SearchResult
+from app.schema import Box, Detection, Filters, Prediction, Product, SearchResult
 from app.status import Status
 
 Photo = bytes | str | os.PathLike[str]
@@ -104,6 +104,10 @@ class Client:
     ) -> Prediction:
         """Category and attributes of a product from its title, photo or both."""
         return self._post("predict", {"title": title, "box": box, "limit": limit}, Prediction, photo)
+
+    def detect(self, photo: Photo) -> Detection:
+        """The products in a photo, any of whose boxes can be searched with."""
+        return self._post("detect", {}, Detection, photo)
 
     def status(self) -> Status:
         """What the server serves, and whether it is ready to."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL.Image import Image
 
 from app.balance import EVEN
+from app.detection import products_in
 from app.errors import BadInputError
 from app.images import read_bytes
 from app.predict import Unpredicted
 from app.ranking import BY_MATCH
-from app.schema import Box, Filters, Prediction, Product, Query, SearchResult
+from app.schema import Box, Detection, Filters, Prediction, Product, Query, SearchResult
 from app.serving import Service
 from app.settings import Settings
 from app.timing import Stopwatch
@@ -93,6 +94,13 @@ class MoonSearch:
         """An indexed product. Raises NotFoundError."""
         return self._service.engine.product(product_id)
 
+    def detect(self, photo: Photo) -> Detection:
+        """The products in a photo, any of whose boxes can be searched with. Raises BadInputError."""
+        watch = Stopwatch()
+        with self._opened(photo, watch) as image, watch.stage("detect"):
+            boxes = products_in(self._service.embedder, image)
+        return Detection(boxes=boxes, timings=watch.timings())
+
     def predict(
         self, title: str = "", photo: Photo | None = None, *, box: Box | None = None, limit: int = 10
     ) -> Prediction:
@@ -154,12 +162,12 @@ class MoonSearch:
         """Release the model's worker and the index."""
         self._service.close()
 
+    def _decoded(self, photo: Photo | None, watch: Stopwatch) -> AbstractContextManager[Image | None]:
+        """The photo, as long as the block needs it, or none."""
+        return nullcontext() if photo is None else self._opened(photo, watch)
+
     @contextmanager
-    def _decoded(self, photo: Photo | None, watch: Stopwatch) -> Iterator[Image | None]:
-        """The photo, as long as the block needs it."""
-        if photo is None:
-            yield None
-            return
+    def _opened(self, photo: Photo, watch: Stopwatch) -> Iterator[Image]:
         with ExitStack() as held:
             with watch.stage("decode"):
                 image = held.enter_context(self._service.photos.opened(*self._read(photo)))

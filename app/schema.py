@@ -134,6 +134,13 @@ class Prediction(BaseModel):
     timings: dict[str, float] = Field(default_factory=dict)
 
 
+class Detection(BaseModel):
+    """Boxes of the products in a photo, in pixels of the upright photo; milliseconds."""
+
+    boxes: list[Box] = Field(description="The core product's first; empty: the whole photo is searched with")
+    timings: dict[str, float] = Field(default_factory=dict)
+
+
 def payload_of(product: Product) -> dict[str, Any]:
     """The Qdrant payload of a product: its fields but the empty ones, and ``categories`` for filters at any level."""
     payload = product.model_dump(exclude_defaults=True)

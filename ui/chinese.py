@@ -90,6 +90,7 @@ TEXTS = {
     "Frame around the product: arrow keys move it, with Shift they change its size": (
         "商品的选框：方向键移动，按住 Shift 改变大小"
     ),
+    "Search for product {number} in the photo": "搜索照片中的第 {number} 件商品",
     "Product": "商品",
     "Whole photo": "整张照片",
     "Remove photo": "移除照片",

@@ -14,6 +14,10 @@ HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
 """Options of events that draw heatmaps, each as much work as fifty searches by photo: one at a time on the page."""
 
 
+DETECTIONS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "detection"}
+"""Options of events that look for all products in a photo, as much work as ten searches by photo."""
+
+
 def html(elem_id: str, *scripts: str) -> gr.HTML:
     """An empty block for HTML of ui/markup.py; clicks on it become Gradio events by shop.js and ``scripts``."""
     return gr.HTML("", apply_default_css=False, elem_id=elem_id, js_on_load=script("shop.js", *scripts))
@@ -29,6 +33,6 @@ def language_of(request: gr.Request) -> Language:
     return LANGUAGES.get(request.query_params.get("lang", ""), ENGLISH)
 
 
-def event_options(name: str) -> dict[str, Any]:
+def event_options(name: str, progress: str = "minimal") -> dict[str, Any]:
     """Options of an event called ``name``; the page's events are private, the HTTP API is for programs."""
-    return {"api_name": name, "api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    return {"api_name": name, "api_visibility": "private", "show_progress": progress, "trigger_mode": "always_last"}

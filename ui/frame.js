@@ -1,4 +1,4 @@
-// The frame on the photo: moved, resized at its corners and drawn anew, by mouse, touch or arrow keys.
+// The photo of the search: its frame is moved, resized at its corners and drawn anew, by mouse, touch or arrow keys.
 const STEP = 0.02;
 const SMALLEST = 0.1; // the model takes less than 1 % of a photo for no product
 const KEYS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
@@ -6,13 +6,14 @@ const KEY_MS = 300;
 
 const frame = () => element.querySelector('.frame');
 const limited = (value, low, high) => Math.min(Math.max(value, low), high);
-const shown = () => {
-  const [left, top, width, height] = ['left', 'top', 'width', 'height'].map((side) => parseFloat(frame().style[side]) / 100);
+const sides = ({ style }) => {
+  const [left, top, width, height] = ['left', 'top', 'width', 'height'].map((side) => parseFloat(style[side]) / 100);
   return [left, top, left + width, top + height];
 };
+const shown = () => sides(frame());
 const place = ([x0, y0, x1, y1]) => {
-  const sides = { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
-  for (const [side, part] of Object.entries(sides)) frame().style[side] = `${(100 * part).toFixed(2)}%`;
+  const placed = { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
+  for (const [side, part] of Object.entries(placed)) frame().style[side] = `${(100 * part).toFixed(2)}%`;
 };
 const search = (box) => document.dispatchEvent(new CustomEvent('frame', { detail: box.map((side) => side.toFixed(3)).join(',') }));
 
@@ -31,6 +32,12 @@ const drawn = ([x, y], dx, dy) => {
   return [Math.min(x, toX), Math.min(y, toY), Math.max(x, toX), Math.max(y, toY)];
 };
 
+const pick = ([x, y]) => {
+  const under = [...element.querySelectorAll('.outline:not([hidden])')].map(sides)
+    .filter(([x0, y0, x1, y1]) => x0 <= x && x <= x1 && y0 <= y && y <= y1);
+  if (under.length > 0) search(under[0]);
+};
+
 let drag = null;
 element.addEventListener('pointerdown', (press) => {
   const photo = press.target.closest('.photo');
@@ -44,7 +51,7 @@ element.addEventListener('pointerdown', (press) => {
   const inside = press.target === frame() && !whole;
   const change = corner ? (x, y) => resized(before, x, y, corner)
     : inside ? (x, y) => moved(before, x, y) : (x, y) => drawn(at, x, y);
-  drag = { before, box: before, to: (move) => change((move.clientX - left) / width - at[0], (move.clientY - top) / height - at[1]) };
+  drag = { at, before, box: before, to: (move) => change((move.clientX - left) / width - at[0], (move.clientY - top) / height - at[1]) };
   element.setPointerCapture(press.pointerId);
   frame().focus({ preventScroll: true });
 });
@@ -55,14 +62,47 @@ element.addEventListener('pointermove', (move) => {
 });
 const release = ({ type }) => {
   if (drag === null) return;
-  const { before, box } = drag;
+  const { at, before, box } = drag;
   drag = null;
   const large = box[2] - box[0] >= SMALLEST && box[3] - box[1] >= SMALLEST;
-  if (type === 'pointerup' && large && box !== before) search(box); else place(before);
+  if (type === 'pointerup' && large && box !== before) { search(box); return; }
+  place(before);
+  if (type === 'pointerup') pick(at);
 };
 element.addEventListener('pointerup', release);
 element.addEventListener('pointercancel', release);
-watch('value', () => { if (drag !== null && frame() !== null) place(drag.box); });
+
+// All products in the photo: looked for once per photo and laid on it. The frame lies over them, so that it can be dragged
+// everywhere; a press that drags nothing picks the product below.
+let outlines = { photo: null, buttons: '' };
+let looking = null;
+const overlap = ([a0, b0, a1, b1], [x0, y0, x1, y1]) => {
+  const shared = Math.max(0, Math.min(a1, x1) - Math.max(a0, x0)) * Math.max(0, Math.min(b1, y1) - Math.max(b0, y0));
+  return shared / ((a1 - a0) * (b1 - b0) + (x1 - x0) * (y1 - y0) - shared);
+};
+const lay = () => {
+  const figure = element.querySelector('.framed');
+  if (figure === null) return;
+  const { photo } = figure.dataset;
+  if (photo === outlines.photo) {
+    if (figure.querySelector('.outline') === null) figure.querySelector('.photo').insertAdjacentHTML('beforeend', outlines.buttons);
+    figure.querySelectorAll('.outline').forEach((one) => { one.hidden = overlap(sides(one), shown()) > 0.7; });
+  } else if (photo !== looking) {
+    looking = photo;
+    trigger('look', { address: location.search });
+  }
+};
+document.addEventListener('outlines', ({ detail: found }) => {
+  if (found === null || found.photo === looking) looking = null;
+  if (found === null) return;
+  outlines = found;
+  lay();
+});
+element.addEventListener('click', ({ target }) => { if (target.matches('.outline')) search(sides(target)); });
+watch('value', () => {
+  if (drag !== null && frame() !== null) place(drag.box);
+  lay();
+});
 
 let pressed = null;
 element.addEventListener('keydown', (press) => {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from app.schema import Box
 from app.serving import Service
 from app.timing import Stopwatch
 from ui.address import Address
-from ui.language import Labels
+from ui.language import Labels, Language
 from ui.markup import go
 from ui.uploads import uploads_only
 
@@ -78,13 +79,12 @@ def timed_photo(path: str | None, service: Service, watch: Stopwatch) -> Iterato
 def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
     """A small copy of the photo with a frame around what is searched for, ``found`` in pixels; None is all of it.
 
-    search.js lets the shopper move the frame, change its size or draw another one, and puts it into the address.
+    frame.js lets the shopper move the frame, change its size or draw another one, and search.js puts it into the
+    address; for a photo that it did not show yet, frame.js asks for :func:`outlines`.
     """
-    small = photo.copy()
-    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-    x0, y0, x1, y1 = found or (0, 0, photo.width, photo.height)
-    left, top, width, height = x0 / photo.width, y0 / photo.height, (x1 - x0) / photo.width, (y1 - y0) / photo.height
-    frame = f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
+    small = _preview(photo)
+    shown = thumbnail(small)
+    frame = _placed(found or (0, 0, photo.width, photo.height), photo)
     corners = "".join(f'<span data-corner="{corner}"></span>' for corner in ("nw", "ne", "sw", "se"))
     say = address.say
     choices = [
@@ -96,12 +96,40 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
         for label, to, chosen in choices
     )
     return (
-        f'<figure class="framed"><div class="photo"><img src="{thumbnail(small)}" '
+        f'<figure class="framed" data-photo="{_key(shown)}"><div class="photo"><img src="{shown}" '
         f'alt="{say("The photo you search with")}" width="{small.width}" height="{small.height}" draggable="false">'
         f'<button type="button" class="frame" style="{frame}" aria-label="{say(FRAME_HELP)}">{corners}</button></div>'
         f'<figcaption>{buttons}<button type="button" class="choice" {go(address.without_photo())} '
         f'aria-label="{say("Remove photo")}">{say("Remove")}</button></figcaption></figure>'
     )
+
+
+def outlines(photo: Image.Image, boxes: Sequence[Box], say: Language) -> str:
+    """Buttons that lie on the photo of :func:`framed`, one on each product; frame.js searches with the clicked one."""
+    buttons = "".join(
+        f'<button type="button" class="outline" style="{_placed(box, photo)}" '
+        f'aria-label="{say("Search for product {number} in the photo", number=number)}"></button>'
+        for number, box in enumerate(boxes, start=1)
+    )
+    return f'<div data-photo="{_key(thumbnail(_preview(photo)))}">{buttons}</div>'
+
+
+def _preview(photo: Image.Image) -> Image.Image:
+    small = photo.copy()
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    return small
+
+
+def _key(shown: str) -> str:
+    """What tells a photo from others on the page."""
+    return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
+
+
+def _placed(box: Box, photo: Image.Image) -> str:
+    """CSS of an element on the photo where the box is, in pixels of the photo."""
+    x0, y0, x1, y1 = box
+    left, top, width, height = x0 / photo.width, y0 / photo.height, (x1 - x0) / photo.width, (y1 - y0) / photo.height
+    return f"left:{left:.2%};top:{top:.2%};width:{width:.2%};height:{height:.2%}"
 
 
 def in_pixels(box: Box | None, photo: Image.Image) -> Box | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.balance import EVEN
+from app.detection import products_in
 from app.errors import BadInputError, MoonError
 from app.moon.heatmap import heatmap
 from app.ranking import BY_MATCH
@@ -23,7 +24,7 @@ from ui.answers import failed, timings
 from ui.cards import graded
 from ui.language import ENGLISH, LANGUAGES, Language
 from ui.markup import go, notice, text
-from ui.photo import framed, in_pixels, open_photo, timed_photo
+from ui.photo import framed, in_pixels, open_photo, outlines, timed_photo
 from ui.seen import warm_parts
 
 SIMILAR = 12
@@ -111,6 +112,16 @@ class Shop:
         except MoonError as error:
             return Answer(photo, "", f'<div class="results">{failed(error, address.say)}</div>')
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
+
+    def outlines(self, address: Address, upload: str | None) -> str:
+        """What frame.js lays on the photo of the address: each product in it. ``upload`` as for ``search``.
+
+        Empty without a photo. Raises OverloadedError, and BadInputError for a photo that cannot be used.
+        """
+        with self._query(address, upload, Stopwatch()) as query:
+            if query.image is None:
+                return ""
+            return outlines(query.image, products_in(self._service.embedder, query.image), address.say)
 
     def product(self, address: Address, matched: str = "") -> str:
         """The page of the product that the address opens, with products that look like it, and its other colours.

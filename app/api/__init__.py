@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from app.api.detections import detection_routes
 from app.api.errors import add_error_handlers, problems
 from app.api.health import health_routes
 from app.api.openapi import TAGS, describe
@@ -42,8 +43,9 @@ def create_api(service: Service) -> FastAPI:
     add_error_handlers(api, service.settings)
     shop = MoonSearch(service=service)
     v1 = APIRouter(prefix=V1, responses=problems(401, 408, 422, 429, 500, 503))
-    for routes in (search_routes(shop), product_routes(shop), prediction_routes(shop), health_routes(service)):
-        v1.include_router(routes)
+    for routes in (search_routes, product_routes, prediction_routes, detection_routes):
+        v1.include_router(routes(shop))
+    v1.include_router(health_routes(service))
     api.include_router(v1)
     describe(api)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.schema import Candidate, FacetValue, Hit, Prediction, Product, SearchResult
+from app.schema import Candidate, Detection, FacetValue, Hit, Prediction, Product, SearchResult
 
 SEARCH = {
     "text": "something to sit on in the garden",
@@ -39,6 +39,12 @@ PREDICTION = Prediction(
     categories=[[Candidate(label="Furniture", probability=0.97)]],
     attributes={"color": [Candidate(label="green", probability=0.88)]},
     timings={"labels": 0.0, "embed": 31.0, "neighbours": 0.4, "predict": 0.2, "total": 31.7},
+)
+
+
+DETECTION = Detection(
+    boxes=[(88.0, 41.0, 301.0, 410.0), (322.0, 215.0, 447.0, 398.0)],
+    timings={"decode": 1.8, "detect": 412.5, "total": 414.3},
 )
 
 

@@ -70,6 +70,7 @@ def test_answers_are_those_of_the_shop_itself(remote, published, tmp_path):
     assert remote.product(ODD_ID) == shop.product(ODD_ID)
     predicted = remote.predict("chairs", picture("red"), box=(0, 0, 20, 20), limit=1)
     assert predicted.attributes == shop.predict("chairs", picture("red"), box=(0, 0, 20, 20), limit=1).attributes
+    assert remote.detect(picture("red")).boxes == shop.detect(picture("red")).boxes
     assert remote.status().products == 8
 
 

@@ -25,6 +25,7 @@ def test_operation_ids_are_words(operations):
         "product_image",
         "predict",
         "predict_batch",
+        "detect",
         "live",
         "ready",
         "status",
