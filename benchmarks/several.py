@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 from torch import tensor
 
+from app.detection import products_in
 from app.moon import load_encoder
 from app.moon.boxes import iou
-from app.detection import products_in
 from app.schema import Box, Query
 from app.settings import ROOT, Settings, read_settings
 from trainer.data.camera import photographed
