@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from app.encoder import Embedder
+from app.moon.crops import unpadded, usable_box
 from app.schema import Box, Query
 
 WINDOW = 0.6
@@ -24,7 +25,9 @@ EDGE = 0.02
 SAME, PART = 0.5, 0.5
 """Boxes show one product above this intersection over union, or share of the smaller one."""
 OTHERS = 4
-"""Beside the core product, those on which most windows agree."""
+"""Beside the core product; those that more windows agree on come first."""
+SIDE = 1024
+"""Pixels of the longer side that are looked at."""
 AT_ONCE = 8
 """Windows in one call of the model; between two calls it answers others' queries."""
 
@@ -32,11 +35,17 @@ Boxes = NDArray[np.float64]
 """x0, y0, x1, y1 in pixels, shape (boxes, 4)."""
 
 
+def reduced(photo: Image) -> Image:
+    """As much of a photo as :func:`products_in` needs, so that a large one has to be in memory no longer."""
+    scale = SIDE / max(photo.size)
+    return photo if scale >= 1 else photo.resize([max(1, round(side * scale)) for side in photo.size])
+
+
 def products_in(embedder: Embedder, photo: Image) -> list[Box]:
     """Boxes of products in ``photo`` (RGB), in its pixels: the core product's, then up to ``OTHERS`` more.
 
-    Embeds ``WINDOWS`` ** 2 + 1 pictures; empty, after one, where there is no core product to crop. Raises what
-    ``embed_queries`` of the embedder raises.
+    They are as a query takes its box, which pads it. Embeds ``WINDOWS`` ** 2 + 1 pictures; empty, after one, where
+    there is no core product to crop. Raises what ``embed_queries`` of the embedder raises.
     """
     core = embedder.embed_queries([Query(image=photo)])[1][0]
     if core is None:
@@ -46,12 +55,11 @@ def products_in(embedder: Embedder, photo: Image) -> list[Box]:
     for start in range(0, len(windows), AT_ONCE):
         own = windows[start : start + AT_ONCE]
         _, boxes = embedder.embed_queries([Query(image=photo.crop(window)) for window in own])
-        found += [
-            (box[0] + window[0], box[1] + window[1], box[2] + window[0], box[3] + window[1])
-            for window, box in zip(own, boxes, strict=True)
-            if box is not None and not _is_cut_off(box, window, photo.size)
-        ]
-    return [core, *_apart(np.array(found, dtype=np.float64).reshape(-1, 4), core)]
+        whole = (_whole(box, window, photo) for window, box in zip(own, boxes, strict=True) if box)
+        found += [box for box in whole if box]
+    core = unpadded(core, *photo.size)
+    others = _apart(np.array(found, dtype=np.float64).reshape(-1, 4), core)
+    return [core, *(box for box in others if usable_box(box, *photo.size))][: 1 + OTHERS]
 
 
 def _windows(photo: Image) -> Iterator[tuple[int, int, int, int]]:
@@ -61,16 +69,19 @@ def _windows(photo: Image) -> Iterator[tuple[int, int, int, int]]:
             yield left, top, left + width, top + height
 
 
-def _is_cut_off(box: Box, window: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
-    """Whether the box, in pixels of the window, ends at an edge where the photo goes on."""
-    x0, y0, x1, y1 = window
-    width, height = x1 - x0, y1 - y0
-    return (
-        (x0 > 0 and box[0] < EDGE * width)
-        or (y0 > 0 and box[1] < EDGE * height)
-        or (x1 < size[0] and box[2] > (1 - EDGE) * width)
-        or (y1 < size[1] and box[3] > (1 - EDGE) * height)
-    )
+def _whole(box: Box, window: tuple[int, int, int, int], photo: Image) -> Box | None:
+    """A detector's box in a window as one in the photo; None if it ends at an edge where the photo goes on."""
+    left, top, right, bottom = window
+    width, height = right - left, bottom - top
+    x0, y0, x1, y1 = unpadded(box, width, height)
+    if (
+        (left > 0 and x0 < EDGE * width)
+        or (top > 0 and y0 < EDGE * height)
+        or (right < photo.width and x1 > (1 - EDGE) * width)
+        or (bottom < photo.height and y1 > (1 - EDGE) * height)
+    ):
+        return None
+    return x0 + left, y0 + top, x1 + left, y1 + top
 
 
 def _apart(found: Boxes, core: Box) -> list[Box]:
@@ -83,7 +94,7 @@ def _apart(found: Boxes, core: Box) -> list[Box]:
         box = found[agreement[row] > SAME].mean(axis=0)
         before = np.array([core, *kept])
         smaller = np.minimum(_areas(box[None]), _areas(before))
-        if len(kept) < OTHERS and (_overlap(before, box) <= PART * smaller).all():
+        if (_overlap(before, box) <= PART * smaller).all():
             kept.append(tuple(box.tolist()))
     return kept
 

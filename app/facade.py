@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL.Image import Image
 
 from app.balance import EVEN
-from app.detection import products_in
+from app.detection import products_in, reduced
 from app.errors import BadInputError
 from app.images import read_bytes
 from app.predict import Unpredicted
@@ -46,8 +46,8 @@ class MoonSearch:
     >>> hits[0].product.category[0]
     'Furniture'
 
-    Pass a :class:`~app.serving.Service` to share the model of a running application. Every method raises
-    IndexUnavailableError while no index is published.
+    Pass a :class:`~app.serving.Service` to share the model of a running application. Every method but
+    ``detect`` raises IndexUnavailableError while no index is published.
     """
 
     def __init__(self, settings: Settings | None = None, *, service: Service | None = None) -> None:
@@ -95,10 +95,13 @@ class MoonSearch:
         return self._service.engine.product(product_id)
 
     def detect(self, photo: Photo) -> Detection:
-        """The products in a photo, any of whose boxes can be searched with. Raises BadInputError."""
+        """The products in a photo, any of whose boxes can be searched with; needs no index. Raises BadInputError."""
         watch = Stopwatch()
-        with self._opened(photo, watch) as image, watch.stage("detect"):
-            boxes = products_in(self._service.embedder, image)
+        with self._opened(photo, watch) as image:
+            size, small = image.size, reduced(image)
+        with watch.stage("detect"):
+            x, y = size[0] / small.width, size[1] / small.height
+            boxes = [(x0 * x, y0 * y, x1 * x, y1 * y) for x0, y0, x1, y1 in products_in(self._service.embedder, small)]
         return Detection(boxes=boxes, timings=watch.timings())
 
     def predict(

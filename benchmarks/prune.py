@@ -28,7 +28,7 @@ from transformers import Qwen2Config, Qwen2Model
 from app.encoder import Vectors
 from app.images import read_image
 from app.moon import merging
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.moon.embedder import MoonEmbedder
 from app.moon.merging import Merging, stand_ins
 from app.moon.prompt import model_input, product_text

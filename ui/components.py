@@ -14,10 +14,6 @@ HEATMAPS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "heatmap"}
 """Options of events that draw heatmaps, each as much work as fifty searches by photo: one at a time on the page."""
 
 
-DETECTIONS: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "detection"}
-"""Options of events that look for all products in a photo, as much work as ten searches by photo."""
-
-
 def html(elem_id: str, *scripts: str) -> gr.HTML:
     """An empty block for HTML of ui/markup.py; clicks on it become Gradio events by shop.js and ``scripts``."""
     return gr.HTML("", apply_default_css=False, elem_id=elem_id, js_on_load=script("shop.js", *scripts))

@@ -3,6 +3,8 @@ const STEP = 0.02;
 const SMALLEST = 0.1; // the model takes less than 1 % of a photo for no product
 const KEYS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 const KEY_MS = 300;
+const DRAG_PIXELS = 4; // less is a tap
+const TOUCH_PIXELS = 24; // a product is at least so large for a finger
 
 const frame = () => element.querySelector('.frame');
 const limited = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -15,7 +17,11 @@ const place = ([x0, y0, x1, y1]) => {
   const placed = { left: x0, top: y0, width: x1 - x0, height: y1 - y0 };
   for (const [side, part] of Object.entries(placed)) frame().style[side] = `${(100 * part).toFixed(2)}%`;
 };
-const search = (box) => document.dispatchEvent(new CustomEvent('frame', { detail: box.map((side) => side.toFixed(3)).join(',') }));
+let pressed = null;
+const search = (box, kind = 'box') => {
+  clearTimeout(pressed);
+  document.dispatchEvent(new CustomEvent('frame', { detail: { box: box.map((side) => side.toFixed(3)).join(','), kind } }));
+};
 
 const moved = ([x0, y0, x1, y1], dx, dy) => {
   const [x, y] = [limited(dx, -x0, 1 - x1), limited(dy, -y0, 1 - y1)];
@@ -32,13 +38,16 @@ const drawn = ([x, y], dx, dy) => {
   return [Math.min(x, toX), Math.min(y, toY), Math.max(x, toX), Math.max(y, toY)];
 };
 
-const pick = ([x, y]) => {
-  const under = [...element.querySelectorAll('.outline:not([hidden])')].map(sides)
-    .filter(([x0, y0, x1, y1]) => x0 <= x && x <= x1 && y0 <= y && y <= y1);
-  if (under.length > 0) search(under[0]);
+const area = ([x0, y0, x1, y1]) => (x1 - x0) * (y1 - y0);
+const pick = ([x, y], reachX, reachY) => {
+  const [smallest] = [...element.querySelectorAll('.outline:not([hidden])')].map(sides).filter(([x0, y0, x1, y1]) =>
+    Math.abs(x - (x0 + x1) / 2) <= Math.max((x1 - x0) / 2, reachX) && Math.abs(y - (y0 + y1) / 2) <= Math.max((y1 - y0) / 2, reachY))
+    .sort((one, other) => area(one) - area(other));
+  if (smallest !== undefined) search(smallest, null);
 };
 
 let drag = null;
+let pointing = false;
 element.addEventListener('pointerdown', (press) => {
   const photo = press.target.closest('.photo');
   if (photo === null || press.button !== 0) return;
@@ -51,7 +60,14 @@ element.addEventListener('pointerdown', (press) => {
   const inside = press.target === frame() && !whole;
   const change = corner ? (x, y) => resized(before, x, y, corner)
     : inside ? (x, y) => moved(before, x, y) : (x, y) => drawn(at, x, y);
-  drag = { at, before, box: before, to: (move) => change((move.clientX - left) / width - at[0], (move.clientY - top) / height - at[1]) };
+  const far = ({ clientX, clientY }) => Math.hypot(clientX - press.clientX, clientY - press.clientY) >= DRAG_PIXELS;
+  drag = {
+    before, box: before, keepsSize: !corner && inside,
+    to: (move) => (drag.box !== before || far(move)
+      ? change((move.clientX - left) / width - at[0], (move.clientY - top) / height - at[1]) : before),
+    tap: () => pick(at, TOUCH_PIXELS / 2 / width, TOUCH_PIXELS / 2 / height),
+  };
+  pointing = true;
   element.setPointerCapture(press.pointerId);
   frame().focus({ preventScroll: true });
 });
@@ -62,49 +78,54 @@ element.addEventListener('pointermove', (move) => {
 });
 const release = ({ type }) => {
   if (drag === null) return;
-  const { at, before, box } = drag;
+  const { before, box, keepsSize, tap } = drag;
   drag = null;
-  const large = box[2] - box[0] >= SMALLEST && box[3] - box[1] >= SMALLEST;
-  if (type === 'pointerup' && large && box !== before) { search(box); return; }
-  place(before);
-  if (type === 'pointerup') pick(at);
+  setTimeout(() => { pointing = false; }); // after the click that follows
+  if (type !== 'pointerup') place(before);
+  else if (box === before) tap();
+  else if (keepsSize || (box[2] - box[0] >= SMALLEST && box[3] - box[1] >= SMALLEST)) search(box);
+  else place(before);
 };
 element.addEventListener('pointerup', release);
 element.addEventListener('pointercancel', release);
 
-// All products in the photo: looked for once per photo and laid on it. The frame lies over them, so that it can be dragged
-// everywhere; a press that drags nothing picks the product below.
+// All products in the photo: looked for once per photo, one photo after the other, and laid on it. The frame lies over them,
+// so that it can be dragged everywhere; a press that drags nothing picks the product below.
 let outlines = { photo: null, buttons: '' };
 let looking = null;
+let missed = null;
 const overlap = ([a0, b0, a1, b1], [x0, y0, x1, y1]) => {
   const shared = Math.max(0, Math.min(a1, x1) - Math.max(a0, x0)) * Math.max(0, Math.min(b1, y1) - Math.max(b0, y0));
-  return shared / ((a1 - a0) * (b1 - b0) + (x1 - x0) * (y1 - y0) - shared);
+  return shared / (area([a0, b0, a1, b1]) + area([x0, y0, x1, y1]) - shared);
 };
 const lay = () => {
   const figure = element.querySelector('.framed');
   if (figure === null) return;
-  const { photo } = figure.dataset;
+  const { photo, address } = figure.dataset;
   if (photo === outlines.photo) {
     if (figure.querySelector('.outline') === null) figure.querySelector('.photo').insertAdjacentHTML('beforeend', outlines.buttons);
     figure.querySelectorAll('.outline').forEach((one) => { one.hidden = overlap(sides(one), shown()) > 0.7; });
-  } else if (photo !== looking) {
+  } else if (looking === null && photo !== missed) {
     looking = photo;
-    trigger('look', { address: location.search });
+    trigger('look', { address });
   }
 };
-document.addEventListener('outlines', ({ detail: found }) => {
-  if (found === null || found.photo === looking) looking = null;
-  if (found === null) return;
-  outlines = found;
+document.addEventListener('outlines', ({ detail }) => {
+  const found = new DOMParser().parseFromString(detail ?? '', 'text/html').querySelector('[data-photo]');
+  if (found?.dataset.photo === looking) outlines = { photo: looking, buttons: found.innerHTML }; else missed = looking;
+  looking = null;
   lay();
 });
-element.addEventListener('click', ({ target }) => { if (target.matches('.outline')) search(sides(target)); });
+element.addEventListener('click', ({ target }) => {
+  if (pointing || !target.matches('.outline')) return;
+  frame().focus({ preventScroll: true });
+  search(sides(target), null);
+});
 watch('value', () => {
   if (drag !== null && frame() !== null) place(drag.box);
   lay();
 });
 
-let pressed = null;
 element.addEventListener('keydown', (press) => {
   if (press.target !== frame() || !(press.key in KEYS)) return;
   press.preventDefault();

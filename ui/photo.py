@@ -20,7 +20,7 @@ from app.serving import Service
 from app.timing import Stopwatch
 from ui.address import Address
 from ui.language import Labels, Language
-from ui.markup import go
+from ui.markup import go, text
 from ui.uploads import uploads_only
 
 PREVIEW_PIXELS = 480
@@ -82,8 +82,8 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
     frame.js lets the shopper move the frame, change its size or draw another one, and search.js puts it into the
     address; for a photo that it did not show yet, frame.js asks for :func:`outlines`.
     """
-    small = _preview(photo)
-    shown = thumbnail(small)
+    small = photo.copy()
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
     frame = _placed(found or (0, 0, photo.width, photo.height), photo)
     corners = "".join(f'<span data-corner="{corner}"></span>' for corner in ("nw", "ne", "sw", "se"))
     say = address.say
@@ -96,7 +96,8 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
         for label, to, chosen in choices
     )
     return (
-        f'<figure class="framed" data-photo="{_key(shown)}"><div class="photo"><img src="{shown}" '
+        f'<figure class="framed" data-photo="{photo_key(photo)}" data-address="{text(address)}">'
+        f'<div class="photo"><img src="{thumbnail(small)}" '
         f'alt="{say("The photo you search with")}" width="{small.width}" height="{small.height}" draggable="false">'
         f'<button type="button" class="frame" style="{frame}" aria-label="{say(FRAME_HELP)}">{corners}</button></div>'
         f'<figcaption>{buttons}<button type="button" class="choice" {go(address.without_photo())} '
@@ -104,25 +105,22 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
     )
 
 
-def outlines(photo: Image.Image, boxes: Sequence[Box], say: Language) -> str:
-    """Buttons that lie on the photo of :func:`framed`, one on each product; frame.js searches with the clicked one."""
+def outlines(key: str, photo: Image.Image, boxes: Sequence[Box], say: Language) -> str:
+    """Buttons that lie on the photo of :func:`framed`, one on each product; frame.js searches with the clicked one.
+
+    ``key`` is the :func:`photo_key` of the photo, ``boxes`` are in pixels of ``photo``, which may be smaller.
+    """
     buttons = "".join(
         f'<button type="button" class="outline" style="{_placed(box, photo)}" '
         f'aria-label="{say("Search for product {number} in the photo", number=number)}"></button>'
         for number, box in enumerate(boxes, start=1)
     )
-    return f'<div data-photo="{_key(thumbnail(_preview(photo)))}">{buttons}</div>'
+    return f'<div data-photo="{key}">{buttons}</div>'
 
 
-def _preview(photo: Image.Image) -> Image.Image:
-    small = photo.copy()
-    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
-    return small
-
-
-def _key(shown: str) -> str:
+def photo_key(photo: Image.Image) -> str:
     """What tells a photo from others on the page."""
-    return hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(photo.resize((64, 64), Image.Resampling.NEAREST).tobytes(), digest_size=8).hexdigest()
 
 
 def _placed(box: Box, photo: Image.Image) -> str:

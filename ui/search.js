@@ -211,7 +211,7 @@ document.addEventListener('photo', ({ detail: file }) => {
   answered = null;
   go(changed({ photo: file && 'own', like: null, box: null, weight: null }));
 });
-document.addEventListener('frame', ({ detail: box }) => go(changed({ box }), { kind: 'box' }));
+document.addEventListener('frame', ({ detail: { box, kind } }) => go(changed({ box }), { kind }));
 document.addEventListener('paste', (paste) => {
   const photo = [...paste.clipboardData.files].find((file) => file.type.startsWith('image/'));
   if (photo && form.offsetParent !== null) { paste.preventDefault(); take(photo); }

@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.components.base import Component
 
 from ui.address import Address
-from ui.components import DETECTIONS, HEATMAPS, event_options, html
+from ui.components import HEATMAPS, event_options, html
 from ui.language import Labels, Language
 from ui.photo import photo_input
 from ui.shop import Shop
@@ -55,7 +55,7 @@ def search_tab(shop: Shop, max_text_chars: int, labels: Labels) -> gr.HTML:
         with gr.Column(scale=1, min_width=240):
             photo = photo_input("Photo", labels)
             framed = html("framed", "frame.js")
-            outlines = html("outlines", "outlines.js")
+            outlines = html("outlines")
     with gr.Row(elem_id="browse"):
         panel = html("panel")
         results = html("results")
@@ -83,7 +83,8 @@ def search_tab(shop: Shop, max_text_chars: int, labels: Labels) -> gr.HTML:
     asked = ask.ask(on_ask, photos, shown, cancels=explained, **event_options("search", "hidden"))
     asked.success(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: true }))")
     asked.failure(None, js="() => document.dispatchEvent(new CustomEvent('answered', { detail: false }))")
-    looked = framed.look(on_look, photos, outlines, **DETECTIONS, **event_options("look", "hidden"))
-    looked.failure(None, js="() => document.dispatchEvent(new CustomEvent('outlines', { detail: null }))")
+    looked = framed.look(on_look, photos, outlines, **event_options("look", "hidden"))
+    looked.success(None, outlines, js="(seen) => document.dispatchEvent(new CustomEvent('outlines', { detail: seen }))")
+    looked.failure(None, js="() => document.dispatchEvent(new CustomEvent('outlines', { detail: '' }))")
     photo.input(None, photo, js="(file) => document.dispatchEvent(new CustomEvent('photo', { detail: file }))")
     return landing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.balance import EVEN
-from app.detection import products_in
+from app.detection import products_in, reduced
 from app.errors import BadInputError, MoonError
 from app.moon.heatmap import heatmap
 from app.ranking import BY_MATCH
@@ -24,9 +26,13 @@ from ui.answers import failed, timings
 from ui.cards import graded
 from ui.language import ENGLISH, LANGUAGES, Language
 from ui.markup import go, notice, text
-from ui.photo import framed, in_pixels, open_photo, outlines, timed_photo
+from ui.photo import framed, in_pixels, open_photo, outlines, photo_key, timed_photo
 from ui.seen import warm_parts
 
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 2.0
+"""How long a photo waits to be looked through while others are."""
 SIMILAR = 12
 CATEGORIES = 1000
 SORTS = {BY_MATCH: "match", "price": "price, lowest first", "-price": "price, highest first"}
@@ -46,10 +52,11 @@ class Answer(NamedTuple):
 
 
 class Shop:
-    """The page's side of the service. No method raises a MoonError: each becomes a notice that says what to do."""
+    """The page's side of the service. No method raises a MoonError: it becomes a notice; ``outlines`` logs it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._looking = threading.Lock()
 
     def header(self, say: Language = ENGLISH) -> str:
         """Name, tagline, what is being searched, and the page's other languages."""
@@ -116,12 +123,23 @@ class Shop:
     def outlines(self, address: Address, upload: str | None) -> str:
         """What frame.js lays on the photo of the address: each product in it. ``upload`` as for ``search``.
 
-        Empty without a photo. Raises OverloadedError, and BadInputError for a photo that cannot be used.
+        Empty, so that the photo stays as it is, without a photo, for one that cannot be used, and if the server is
+        busy: shoppers' photos are looked through one at a time.
         """
-        with self._query(address, upload, Stopwatch()) as query:
-            if query.image is None:
+        try:
+            with self._query(address, upload, Stopwatch()) as query:
+                if query.image is None:
+                    return ""
+                photo, small = photo_key(query.image), reduced(query.image)
+            if not self._looking.acquire(timeout=PATIENCE_S):
                 return ""
-            return outlines(query.image, products_in(self._service.embedder, query.image), address.say)
+            try:
+                return outlines(photo, small, products_in(self._service.embedder, small), address.say)
+            finally:
+                self._looking.release()
+        except MoonError as error:
+            log.info("a photo was not looked through for other products: %s", error)
+            return ""
 
     def product(self, address: Address, matched: str = "") -> str:
         """The page of the product that the address opens, with products that look like it, and its other colours.

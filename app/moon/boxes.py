@@ -1,4 +1,4 @@
-"""Boxes of core products: the learned detector, its loss, and box arithmetic. Coordinates 0..1 unless said otherwise.
+"""Boxes of core products: the learned detector, its loss, and how far boxes agree. Coordinates 0..1.
 
 The paper detects the core product with a frozen grounding model; a small head on the vision tower's own feature map,
 trained on boxes where a data set has them, is our decision for checkpoints that must be fast on a CPU.
@@ -7,15 +7,8 @@ trained on boxes where a data set has them, is our decision for checkpoints that
 from __future__ import annotations
 
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional
-
-from app.schema import Box
-
-MIN_AREA = 0.01
-WHOLE_AREA = 0.95
-PADDING = 0.05
 
 
 class BoxHead(nn.Module):
@@ -70,23 +63,3 @@ def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-
-
-def usable_box(box: Box, width: float, height: float) -> Box | None:
-    """A detector's answer in pixels made safe: ordered, clipped to the picture, padded by 5 %.
-
-    None stands for "no crop": under 1 % of the area is no product, over 95 % is the whole picture (our decision).
-    """
-    x0, x1 = sorted((min(max(box[0], 0.0), width), min(max(box[2], 0.0), width)))
-    y0, y1 = sorted((min(max(box[1], 0.0), height), min(max(box[3], 0.0), height)))
-    share = (x1 - x0) * (y1 - y0) / (width * height)
-    if not MIN_AREA <= share <= WHOLE_AREA:
-        return None
-    dx, dy = PADDING * (x1 - x0), PADDING * (y1 - y0)
-    return max(0.0, x0 - dx), max(0.0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
-
-
-def cropped(image: Image, box: Box) -> Image:
-    """The part of a picture in a box of :func:`usable_box`, rounded to pixels, at least one wide and high."""
-    x0, y0, x1, y1 = map(round, box)
-    return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.errors import ModelError
-from app.moon.boxes import usable_box
+from app.moon.crops import usable_box
 from app.moon.prompt import model_input
 from app.moon.transformer import MoonTransformer
 from app.schema import Box

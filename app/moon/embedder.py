@@ -16,7 +16,7 @@ from app.encoder import Vectors
 from app.errors import BadInputError, ModelError
 from app.moon.allocator import keep_freed_memory
 from app.moon.batch_size import TOKENS_AT_ONCE, TokenCounts, tokens_that_fit
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.moon.detect import Detector, LearnedDetector, NoDetector, SaliencyDetector, has_plain_ground
 from app.moon.device import choose_device, choose_dtype
 from app.moon.fast_decoder import FastDecoder

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from PIL.Image import Image
 
 from app.errors import ModelError
-from app.moon.boxes import usable_box
 from app.moon.chat import ask, load_chat_model
+from app.moon.crops import usable_box
 from app.moon.detect import picture_key
 from app.moon.segments import clean
 from app.schema import Box

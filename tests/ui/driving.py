@@ -15,6 +15,12 @@ PHOTO = DEMO / "photos" / "bs0-couch-c0_p0.webp"
 OTHER_PHOTO = DEMO / "photos" / "bs0-bed2-c0_p0.webp"
 EXAMPLE = "photo=bs0-bed2-c0_p0"
 
+PASTE = """(bytes) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], 'photo.webp', { type: 'image/webp' }));
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+}"""
+
 
 def words(page: Page, say: Language = ENGLISH) -> Locator:
     return page.get_by_label(say("What are you looking for?"))
@@ -30,3 +36,14 @@ def field(page: Page, name: str) -> str | None:
 
 def entries(page: Page) -> int:
     return page.evaluate("history.length")
+
+
+def box(page: Page) -> list[float]:
+    return [float(side) for side in (field(page, "box") or "").split(",")]
+
+
+def part_of_photo(page: Page, x: float, y: float) -> tuple[float, float]:
+    """The point of the window at these parts of the photo's width and height."""
+    page.wait_for_function("document.querySelector('.photo img')?.complete")
+    photo = page.locator(".photo").bounding_box()
+    return photo["x"] + x * photo["width"], photo["y"] + y * photo["height"]

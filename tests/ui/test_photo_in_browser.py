@@ -5,28 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.ui.driving import EXAMPLE, OTHER_PHOTO, PHOTO, OpenPage, entries, field, heading
+from tests.ui.driving import EXAMPLE, OTHER_PHOTO, PASTE, PHOTO, OpenPage, box, entries, field, heading, part_of_photo
 
 pytestmark = pytest.mark.browser
-
-PASTE = """(bytes) => {
-  const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], 'photo.webp', { type: 'image/webp' }));
-  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
-}"""
-
-
-def box(page: Page) -> list[float]:
-    return [float(side) for side in (field(page, "box") or "").split(",")]
-
-
-def part_of_photo(page: Page, x: float, y: float) -> tuple[float, float]:
-    """The point of the window at these parts of the photo's width and height."""
-    page.wait_for_function("document.querySelector('.photo img')?.complete")
-    photo = page.locator(".photo").bounding_box()
-    return photo["x"] + x * photo["width"], photo["y"] + y * photo["height"]
 
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -107,33 +90,3 @@ def test_a_photo_is_taken_by_webcam(open_page: OpenPage, shop_url: str):
     page.wait_for_function("document.querySelector('video')?.readyState === 4")
     page.get_by_label("capture photo").click()
     expect(heading(page)).to_have_text("Best 24 matches for your photo")
-
-
-def outlines(page: Page) -> Locator:
-    return page.locator(".photo .outline:visible")
-
-
-def test_other_products_in_the_photo_are_outlined_and_searched_with_by_one_click(open_page: OpenPage, shop_url: str):
-    page = open_page(f"{shop_url}?{EXAMPLE}")
-    expect(outlines(page)).to_have_count(4)
-    page.mouse.click(*part_of_photo(page, 0.2, 0.2))
-    page.wait_for_url("**box=**")
-    assert box(page) == pytest.approx([0.15, 0.15, 0.45, 0.45], abs=0.01)
-    expect(page.locator(".frame")).to_have_attribute("style", re.compile("left: ?1[45]"))
-    expect(outlines(page)).to_have_count(4)  # the core product has one now, and the product in the frame none
-    page.get_by_role("button", name="Search for product 1 in the photo").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_function("/box=0\\.25/.test(location.search)")
-    expect(page.locator(".card").first).to_be_visible()
-
-
-def test_outlines_stay_while_words_are_added_and_the_photo_is_looked_through_once(open_page: OpenPage, shop_url: str):
-    page = open_page(f"{shop_url}?{EXAMPLE}")
-    expect(outlines(page)).to_have_count(4)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.post_data or "") if "queue/join" in request.url else None)
-    page.locator("#words").fill("in red")
-    page.wait_for_url("**q=in**")
-    expect(page.locator("#results h2")).to_contain_text("in red")
-    expect(outlines(page)).to_have_count(4)
-    assert len(asked) == 1

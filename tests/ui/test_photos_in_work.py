@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from app import MoonSearch
+from app.detection import WINDOWS
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, BoxFindingEmbedder, demo_products, service
 from ui.address import OWN_PHOTO, Address
@@ -35,6 +37,30 @@ ANSWERS: dict[str, Callable[[Service], object]] = {
     "compare": lambda service: Comparing(service).compare("", PHOTO, "FUSED ", "MEANING "),
     "batch": lambda service: list(predict_all(service, [PHOTO])),
 }
+
+
+SMALL: dict[str, Callable[[Service], object]] = {
+    "outlines": lambda service: Shop(service).outlines(Address(photo=OWN_PHOTO), PHOTO),
+    "detect": lambda service: MoonSearch(service=service).detect(PHOTO),
+}
+"""What needs a photo in small alone."""
+
+
+@pytest.mark.parametrize("answer", SMALL.values(), ids=SMALL)
+def test_a_photo_has_room_no_longer_than_it_is_needed_in_full(
+    answer: Callable[[Service], object], full: Service, monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[int] = []
+    embed = BoxFindingEmbedder.embed_queries
+
+    def with_another_photo(self: BoxFindingEmbedder, asked: Sequence) -> object:
+        with full.photos.room(1):
+            looked.append(len(asked))
+        return embed(self, asked)
+
+    monkeypatch.setattr(BoxFindingEmbedder, "embed_queries", with_another_photo)
+    assert answer(full)
+    assert sum(looked) == 1 + WINDOWS**2
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)

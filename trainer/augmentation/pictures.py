@@ -17,7 +17,7 @@ from PIL import Image as Pictures
 from PIL import ImageChops, ImageFilter, ImageOps
 from PIL.Image import Image, Resampling
 
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.schema import Box
 from trainer.augmentation.config import PictureKind
 from trainer.data.camera import brighter, warmer

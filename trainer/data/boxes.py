@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from app.errors import CatalogError
-from app.moon.boxes import PADDING
+from app.moon.crops import unpadded
 from app.schema import Box
 from trainer.data.corpus import Corpus
 from trainer.data.keys import key
@@ -67,7 +67,7 @@ class BoxCache:
         """The data set's own box, else the detector's, else None.
 
         ``title`` is that of the product, or the query's text: detectors that read it answer per title. Whoever crops
-        pads the box with :func:`app.moon.boxes.usable_box`, after :func:`trainer.data.pictures.shown_box`.
+        pads the box with :func:`app.moon.crops.usable_box`, after :func:`trainer.data.pictures.shown_box`.
         """
         if picture.box is not None:
             return picture.box
@@ -151,18 +151,9 @@ def stored_rows(folder: Path) -> NDArray[np.void]:
 def stored_box(box: Box, image: Image) -> Box:
     """A detector's box in pixels of the shown picture, as it is stored: without padding, for the original picture.
 
-    :func:`app.moon.boxes.usable_box` of the result is the detector's box again.
+    :func:`app.moon.crops.usable_box` of the result is the detector's box again.
     """
-    left, right = _unpadded(box[0], box[2], image.width)
-    top, bottom = _unpadded(box[1], box[3], image.height)
-    return original_box((left, top, right, bottom), image)
-
-
-def _unpadded(low: float, high: float, limit: int) -> tuple[float, float]:
-    """One axis of a box that was padded on both sides and clipped to 0..limit."""
-    open_ends = (low > 0) + (high < limit)
-    padding = (high - low) * PADDING / (1 + open_ends * PADDING)
-    return low + padding * (low > 0), high - padding * (high < limit)
+    return original_box(unpadded(box, *image.size), image)
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from PIL.Image import Image
 
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.schema import Box
 from trainer.data.camera import photographed
 from trainer.data.pictures import shown_box
@@ -36,7 +36,7 @@ class View:
 
     ``core`` is the box as it is cropped everywhere, padded, ``loose`` a crop
     that misses the box as a detector would, ``frame`` a smaller photo of the same scene that holds the box. A box that
-    is no use (see :func:`~app.moon.boxes.usable_box`) leaves the whole picture.
+    is no use (see :func:`~app.moon.crops.usable_box`) leaves the whole picture.
 
     With a ``room``, the photo of something else, the picture is a packshot and its product is shown in that room: a
     scene (see :mod:`trainer.data.scenes`), whose box is known by itself. A packshot that cannot be cut out stays.

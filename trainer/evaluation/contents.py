@@ -8,7 +8,7 @@ from typing import Literal
 from PIL.Image import Image
 
 from app.errors import BadInputError
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.moon.embedder import MAX_PICTURES
 from app.schema import Box
 from trainer.data.corpus import StoredRecord

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from app.calibration import UNCALIBRATED, Calibration
 from app.encoder import Embedder, Vectors
 from app.images import read_image
-from app.moon.boxes import cropped, usable_box
+from app.moon.crops import cropped, usable_box
 from app.schema import Box, Query
 from app.settings import Settings
 from trainer.data.home import HomeProduct, HomeSet

@@ -9,7 +9,8 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from app.moon.boxes import iou, usable_box
+from app.moon.boxes import iou
+from app.moon.crops import usable_box
 from app.schema import Box, Query
 from trainer.data.home import PHOTO_SIZE, Photo
 from trainer.evaluation.asked import Asked

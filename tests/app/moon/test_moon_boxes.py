@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.moon.boxes import BoxHead, box_loss, cropped, iou, usable_box
+from app.moon.boxes import BoxHead, box_loss, iou
+from app.moon.crops import cropped, usable_box
 from app.moon.detect import has_plain_ground
 
 side = st.floats(-500, 1500, allow_nan=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import CatalogError
-from app.moon.boxes import usable_box
+from app.moon.crops import usable_box
 from app.settings import Settings
 from trainer.data.boxes import BOXES, FOUND, ROW, BoxCache, BoxWriter, picture_key, stored_box
 from trainer.data.corpus import Corpus, CorpusWriter

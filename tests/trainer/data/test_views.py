@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw
 
-from app.moon.boxes import usable_box
+from app.moon.crops import usable_box
 from trainer.data.pictures import ORIGINAL_SIZE
 from trainer.data.record import Picture
 from trainer.data.views import VARIANTS, View, loose_crop, reframed
