@@ -39,6 +39,7 @@ def by_photo(page: Page, url: str) -> None:
     page.goto(url)
     page.locator("#ask input[type=file]").set_input_files(PHOTO)
     page.locator(".framed").wait_for()
+    page.locator("#outlines [data-photo]").wait_for(state="attached")
 
 
 def nothing_like_it(page: Page, url: str) -> None:
