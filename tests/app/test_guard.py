@@ -131,18 +131,18 @@ def test_a_request_without_a_place_is_refused_at_once(guarded, gated):
 
 
 def test_a_query_that_waits_too_long_for_the_model_is_answered_503_with_when_to_come_back(guarded, gated):
-    api = guarded(gated, max_wait_ms=200)
+    api = guarded(gated, max_wait_ms=1500)
     client, service = TestClient(api), api.state.service
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.get, SEARCH)
         assert gated.entered.wait(10)
         second = pool.submit(client.get, SEARCH)
         until(lambda: service.metrics.registry.get_sample_value("moon_queue_length") == 1)
-        threading.Event().wait(0.3)
+        threading.Event().wait(1.6)
         gated.gate.set()
         refused = second.result(10)
         assert first.result(10).status_code == 200
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
     assert "queries are waiting for the model" in refused.json()["detail"]
 
 
