@@ -4,8 +4,8 @@
 
 Writes a catalog to a temporary folder, rebuilds it with an encoder that only makes random vectors, then once more with
 other titles for every hundredth product and once more with other prices for all, and prints a table: seconds per stage,
-those of all threads outside the encoder, and the peak of the resident memory and of its anonymous part, which is what
-cannot be given back to the disk. ``--runs`` leaves later ones out.
+processor time of all threads and processes, both outside the encoder, and the peak of their resident memory and of its
+anonymous part, which is what cannot be given back to the disk. ``--runs`` leaves later ones out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from memory import Peak
+from memory import Peak, processor_seconds
 from PIL.Image import Image
 
 from app.encoder import Vectors
@@ -86,10 +86,10 @@ def main() -> None:
             writer = multiprocessing.get_context("spawn").Process(target=write_catalog, args=work)
             writer.start()
             writer.join()
-            encoder.seconds, start, busy = 0.0, time.perf_counter(), time.process_time()
+            encoder.seconds, start, busy = 0.0, time.perf_counter(), processor_seconds()
             with Peak() as peak:
                 outcome = rebuild(catalog, settings, open_store(settings), model)
-            wall, busy = (now - encoder.seconds for now in (time.perf_counter() - start, time.process_time() - busy))
+            wall, busy = (now - encoder.seconds for now in (time.perf_counter() - start, processor_seconds() - busy))
             print(row(run, outcome, wall, busy, peak), flush=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from memory import processor_seconds
 from qdrant_client import QdrantClient, models
 
 from app.encoder import Vectors
@@ -61,7 +62,7 @@ class Timer:
     """Wall and processor seconds since it was made."""
 
     def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu = time.perf_counter(), processor_seconds()
 
     @property
     def wall(self) -> float:
@@ -69,7 +70,7 @@ class Timer:
 
     @property
     def cpu(self) -> float:
-        return time.process_time() - self._cpu
+        return processor_seconds() - self._cpu
 
 
 def parts(vectors: Vectors) -> Iterator[tuple[range, Vectors]]:

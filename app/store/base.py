@@ -110,10 +110,13 @@ class BuildWriter(Protocol):
     """A new build that nobody reads yet."""
 
     def add(self, points: Sequence[Point]) -> None:
-        """Upsert points. Raises ValueError naming the product for a NaN, infinite or zero vector or a wrong length."""
+        """Add points, which replace those of the same products in a copy; a new build gets every product once.
+
+        Raises ValueError naming the product for a NaN, infinite or zero vector or a wrong length.
+        """
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Delete the products with these ids; unknown ones are ignored."""
+        """Delete the products with these ids from a copy; unknown ones are ignored."""
 
     def finish(self, manifest: Manifest) -> None:
         """Make it durable, build its HNSW and payload indexes, wait until it is ready, and write its final manifest."""

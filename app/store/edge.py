@@ -129,8 +129,12 @@ class EdgeStore:
         return parse_manifest(text, build)
 
     def _remove_leftovers(self) -> None:
-        """What killed writers and deletions left behind; the writer's lock makes sure that nobody uses it."""
-        for prefix in (_UNFINISHED, _DROPPED):
-            for leftover in self._folder.glob(f"{prefix}*"):
-                log.info("removing the unfinished build %s", leftover.name.removeprefix(prefix))
-                shutil.rmtree(leftover)
+        """What killed writers and deletions left behind; the writer's lock makes sure that no reader needs it.
+
+        A process that makes a part for a killed writer may still run: without the folder's name it fails.
+        """
+        for leftover in self._folder.glob(f"{_UNFINISHED}*"):
+            log.info("removing the unfinished build %s", leftover.name.removeprefix(_UNFINISHED))
+            leftover.rename(self._folder / f"{_DROPPED}{leftover.name}")
+        for dropped in self._folder.glob(f"{_DROPPED}*"):
+            shutil.rmtree(dropped, ignore_errors=True)

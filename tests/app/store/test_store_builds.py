@@ -281,14 +281,15 @@ def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path):
             use()
 
 
-def test_a_build_that_grows_in_parts_holds_every_product_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_copy_that_grows_in_parts_holds_every_product_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("app.store.edge_writer.GROWING", 500)
     eager = partial(EdgeOptimizersConfig, indexing_threshold=10)  # kilobytes
-    monkeypatch.setattr("app.store.edge_writer.EdgeOptimizersConfig", eager)
+    monkeypatch.setattr("app.store.edge_shard.EdgeOptimizersConfig", eager)
     points, store = make_points(1200), EdgeStore(tmp_path)
     moved = [Point(old.product, new.vector) for old, new in zip(points[:5], make_points(5, seed=1), strict=True)]
-    manifest = make_manifest(products=len(points) - 1)
-    with store.create(manifest) as writer:
+    load(store, "b1", points[:20])
+    manifest = make_manifest("b2", products=len(points) - 1)
+    with store.create(manifest, "b1") as writer:
         for start in range(0, len(points), 100):
             writer.add(points[start : start + 100])
         writer.add(moved)
