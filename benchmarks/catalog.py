@@ -89,7 +89,8 @@ def main() -> None:
             encoder.seconds, start, busy = 0.0, time.perf_counter(), processor_seconds()
             with Peak() as peak:
                 outcome = rebuild(catalog, settings, open_store(settings), model)
-            wall, busy = (now - encoder.seconds for now in (time.perf_counter() - start, processor_seconds() - busy))
+                wall, busy = time.perf_counter() - start, processor_seconds() - busy
+            wall, busy = wall - encoder.seconds, busy - encoder.seconds
             print(row(run, outcome, wall, busy, peak), flush=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Peak:
-    """Largest resident and anonymous memory of this process and those that it starts, in MB (Linux).
+    """Largest resident and anonymous memory of this process and its children together, in MB (Linux).
 
     What processes share is counted for each of them.
 

@@ -138,3 +138,5 @@ class EdgeStore:
             leftover.rename(self._folder / f"{_DROPPED}{leftover.name}")
         for dropped in self._folder.glob(f"{_DROPPED}*"):
             shutil.rmtree(dropped, ignore_errors=True)
+            if dropped.exists():
+                log.warning("%s could not be deleted; delete it to have its room back", dropped)

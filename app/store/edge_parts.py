@@ -7,13 +7,16 @@ into the build's one shard.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from app.schema import Product
 from app.store.base import Manifest, Point
 from app.store.edge_shard import empty_shard, optimize, settle, upsert
 from app.store.files import sync_folder
+
+log = logging.getLogger(__name__)
 
 PROCESSES = 4
 """So many parts at most are made at a time, one per core: each needs memory of its own (our decision)."""
@@ -34,32 +39,32 @@ _SHARD, _ERRORS = "shard", "errors.txt"
 
 
 class Parts:
-    """Makes a shard of every ``size`` points, in processes that end with this one. A product must come only once."""
+    """Makes a shard of every ``size`` points, each in a process of its own. A product must come only once."""
 
     def __init__(self, folder: Path, manifest: Manifest, size: int) -> None:
         self._folder = folder
         self._build = manifest.build
         self._size = size
-        self._numbers = count()
-        self._points = 0
-        self._growing: Path | None = None
-        self._made: list[Path] = []
+        self._part: Path | None = None
+        self._laid_down = 0
         self._running: deque[tuple[Path, subprocess.Popen[bytes]]] = deque()
+        self._made: list[Path] = []
+        self.points = 0
+        """How many came in all."""
         folder.mkdir(parents=True)
         (folder / _MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 
     def add(self, points: Sequence[Point]) -> None:
-        """Raises IndexUnavailableError if a part before could not be made."""
-        if self._growing is None:
-            self._growing = self._folder / str(next(self._numbers))
-            self._growing.mkdir()
-        with (self._growing / _PRODUCTS).open("ab") as products, (self._growing / _VECTORS).open("ab") as vectors:
-            for point in points:
-                products.write(point.product.model_dump_json(exclude_defaults=True).encode() + b"\n")
-                vectors.write(point.vector.astype(np.float32).tobytes())
-        self._points += len(points)
-        if self._points >= self._size:
-            self._start()
+        """Lay points down; waits while as many parts as allowed are made.
+
+        Raises IndexUnavailableError if a part could not be made.
+        """
+        while points:
+            room = self._size - self._laid_down
+            self._lay_down(points[:room])
+            points = points[room:]
+            if self._laid_down == self._size:
+                self._start()
 
     def move_into(self, shard: Path) -> None:
         """Wait for all parts and make them parts of a closed shard. Raises IndexUnavailableError if one failed."""
@@ -79,42 +84,74 @@ class Parts:
             process.kill()
             process.wait()
 
+    def _lay_down(self, points: Sequence[Point]) -> None:
+        if self._part is None:
+            self._part = self._folder / str(len(self._made) + len(self._running))
+            self._part.mkdir()
+        with (self._part / _PRODUCTS).open("ab") as products, (self._part / _VECTORS).open("ab") as vectors:
+            for point in points:
+                products.write(point.product.model_dump_json(exclude_defaults=True).encode() + b"\n")
+                vectors.write(point.vector.astype(np.float32).tobytes())
+        self._laid_down += len(points)
+        self.points += len(points)
+
     def _start(self) -> None:
-        if self._growing is None:
+        if self._part is None:
             return
-        while len(self._running) >= min(PROCESSES, os.cpu_count() or 1):
+        while len(self._running) >= min(PROCESSES, _cores()):
             self._wait()
-        command = [sys.executable, "-P", "-m", __spec__.name, str(self._growing)]
-        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        with (self._growing / _ERRORS).open("wb") as errors:
-            process = subprocess.Popen(  # noqa: S603
-                command, stdin=subprocess.DEVNULL, stderr=errors, env={**os.environ, "PYTHONPATH": paths}
-            )
-        self._running.append((self._growing, process))
-        self._growing, self._points = None, 0
+        command = [sys.executable, "-P", "-m", __spec__.name, str(self._part), str(os.getpid())]
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path if isinstance(path, str))
+        try:
+            with (self._part / _ERRORS).open("wb") as said:
+                process = subprocess.Popen(  # noqa: S603
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    env={**os.environ, "PYTHONPATH": paths},
+                )
+        except OSError as error:
+            raise self._failed(self._part, f"its process could not be started ({error})") from error
+        self._running.append((self._part, process))
+        self._part, self._laid_down = None, 0
 
     def _wait(self) -> None:
+        """For the part that was started first, unless one has failed."""
+        for part, process in self._running:
+            self._check(part, process.poll())
         part, process = self._running[0]
-        if status := process.wait():
-            said = (part / _ERRORS).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = said[-1] if said else f"its process was ended by signal {-status}; is there enough memory?"
-            raise IndexUnavailableError(
-                f"part {part.name} of build {self._build} could not be made: {reason}. "
-                "The published build stays; run `indexer rebuild` again"
-            )
+        self._check(part, process.wait())
         self._made.append(part)
         self._running.popleft()
 
+    def _check(self, part: Path, status: int | None) -> None:
+        if not status:
+            return
+        said = (part / _ERRORS).read_text(encoding="utf-8", errors="replace").strip()
+        if said:
+            log.error("part %s of build %s:\n%s", part.name, self._build, said)
+        if status < 0:
+            reason = f"{signal.Signals(-status).name} ended its process; is there memory, and room on the disk, for it?"
+        else:
+            reason = said.splitlines()[-1] if said else f"its process ended with status {status} without a word"
+        raise self._failed(part, reason)
 
-def make(folder: Path) -> None:
-    """Make the shard of one part; stops when the process that asked for it is gone."""
-    asked_by = os.getppid()
+    def _failed(self, part: Path, reason: str) -> IndexUnavailableError:
+        return IndexUnavailableError(
+            f"part {part.name} of build {self._build} could not be made: {reason} "
+            "The published build stays; run `indexer rebuild` again when that is mended"
+        )
+
+
+def make(folder: Path, asked_by: int) -> None:
+    """Make the shard of one part, unless the process that asked for it is gone."""
     manifest = Manifest.model_validate_json((folder.parent / _MANIFEST).read_text(encoding="utf-8"))
     shard = empty_shard(folder / _SHARD, manifest)
     for points in _points(folder, manifest.dimensions):
+        upsert(shard, points, manifest.mean_words)
         if os.getppid() != asked_by:
             sys.exit("nobody waits for this part any more")
-        upsert(shard, points, manifest.mean_words)
     optimize(shard)
     shard.close()
     settle(folder / _SHARD)
@@ -131,5 +168,14 @@ def _points(folder: Path, dimensions: int) -> Iterator[list[Point]]:
             yield batch
 
 
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    try:
+        make(Path(sys.argv[1]), int(sys.argv[2]))
+    except Exception as error:  # the last line of what is said becomes the reason that the user is told
+        traceback.print_exc()
+        sys.exit(" ".join(f"{type(error).__name__}: {error}.".split()))

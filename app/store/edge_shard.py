@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qdrant_edge import (
+    CountRequest,
     Distance,
     EdgeConfig,
     EdgeOptimizersConfig,
@@ -71,9 +72,15 @@ def optimize(shard: EdgeShard) -> None:
     shard.flush()
 
 
-def settle(folder: Path) -> None:
-    """Open and close a closed shard: its first opening folds journals in, and readers shall find files at rest."""
-    EdgeShard.load(str(folder)).close()
+def settle(folder: Path) -> int:
+    """Open and close a closed shard: its first opening folds journals in, and readers shall find files at rest.
+
+    Returns how many points it holds.
+    """
+    shard = EdgeShard.load(str(folder))
+    points = shard.count(CountRequest(exact=True))
+    shard.close()
+    return points
 
 
 def _vectors(point: Point, mean_words: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Self
 from filelock import BaseFileLock
 from qdrant_edge import UpdateOperation
 
+from app.errors import IndexUnavailableError
 from app.store.base import Manifest, Point
 from app.store.edge_parts import Parts
 from app.store.edge_shard import GROWING, copied_shard, empty_shard, optimize, settle, upsert
@@ -54,6 +55,8 @@ class EdgeWriter:
             self._growing = 0
 
     def remove(self, ids: Sequence[str]) -> None:
+        if self._parts:
+            raise ValueError(f"build {self._manifest.build} is made from nothing; give it what it shall hold alone")
         self._shard.update(UpdateOperation.delete_points([point_id(i) for i in ids]))
 
     def finish(self, manifest: Manifest) -> None:
@@ -63,7 +66,12 @@ class EdgeWriter:
         self._shard.close()
         if self._parts:
             self._parts.move_into(self._folder / "shard")
-        settle(self._folder / "shard")
+        held = settle(self._folder / "shard")
+        if self._parts and held != self._parts.points:
+            raise IndexUnavailableError(
+                f"build {manifest.build} holds {held} points instead of the {self._parts.points} of its parts; "
+                "the published build stays. Look for ids that come twice, and report this if there are none"
+            )
         write_durably(self._folder / "manifest.json", manifest.model_dump_json(indent=2))
         self._folder.rename(self._final)
         sync_folder(self._final.parent)
@@ -74,9 +82,11 @@ class EdgeWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder.exists():
+        try:
             if self._parts:
                 self._parts.stop()
-            self._shard.close()
-            shutil.rmtree(self._folder)
-        self._lock.release()
+            if self._folder.exists():
+                self._shard.close()
+                shutil.rmtree(self._folder)
+        finally:
+            self._lock.release()

@@ -22,6 +22,7 @@ sys.path[:0] = [{tests!r}, {root!r}]
 from conftest import ColourWordEmbedder
 from app.settings import Settings
 from app.store import open_store
+from app.store import edge_parts, edge_writer
 from app.store.edge import EdgeWriter
 from indexer.rebuild import Model, rebuild
 
@@ -61,8 +62,13 @@ STAGES = {
     "embedding": ('stop_at(embedder, "embed_products", 2)', 2),
     "writing a part": ('from indexer import vectors; stop_at(vectors.os, "fsync", 2)', 6),
     "loading": ('import indexer.build; indexer.build.LOAD_ROWS = 2; stop_at(EdgeWriter, "add", 2)', 0),
+    "making parts": (
+        "import indexer.build; indexer.build.LOAD_ROWS = 2; edge_writer.GROWING = 4; "
+        'stop_at(edge_parts.Parts, "move_into", 0)',
+        0,
+    ),
     "optimising": ("stop_when_optimising()", 0),
-    "naming the build": ('from app.store import edge_writer; stop_at(edge_writer, "sync_folder", 0)', 0),
+    "naming the build": ('stop_at(edge_writer, "sync_folder", 0)', 0),
     "publishing": ('stop_at(type(store), "publish", 0)', 0),
     "dropping old builds": ('import indexer.build; stop_at(indexer.build, "drop_old_builds", 0)', 0),
 }
