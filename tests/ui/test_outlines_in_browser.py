@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from PIL.Image import Image
 from playwright.sync_api import Locator, Page, expect
 
 import ui.shop
 from app.errors import OverloadedError
+from app.schema import Box
 from tests.ui.driving import EXAMPLE, PASTE, PHOTO, OpenPage, box, part_of_photo, words
 
 pytestmark = pytest.mark.browser
@@ -78,6 +80,39 @@ def test_a_tap_that_trembles_is_a_tap_and_a_small_frame_can_be_moved(open_page: 
     page.mouse.move(x + 2, y + 1)
     page.mouse.up()
     page.wait_for_function("/box=0\\.1/.test(location.search)")
+
+
+def test_a_product_too_small_for_a_finger_is_picked_by_a_tap_near_it(
+    open_page: OpenPage, shop_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    def small_one(embedder: object, photo: Image) -> list[Box]:
+        width, height = photo.size
+        return [(0, 0, width // 4, height // 4), (width // 2, height // 2, width // 2 + 4, height // 2 + 4)]
+
+    monkeypatch.setattr("ui.shop.products_in", small_one)
+    page = open_page(f"{shop_url}?{EXAMPLE}", width=390, has_touch=True, is_mobile=True)
+    expect(outlines(page)).to_have_count(2)
+    x, y = part_of_photo(page, 0.5, 0.5)
+    page.touchscreen.tap(x + 30, y)
+    page.wait_for_timeout(300)
+    assert "box=" not in page.url
+    page.touchscreen.tap(x + 10, y - 8)
+    page.wait_for_url("**box=0.5**")
+
+
+def test_a_frame_on_its_way_by_keys_is_given_up_for_the_product_that_is_clicked(open_page: OpenPage, shop_url: str):
+    page = open_page(f"{shop_url}?{EXAMPLE}")
+    expect(outlines(page)).to_have_count(4)
+    page.locator(".frame").focus()
+    page.evaluate("""() => {
+      const frame = document.querySelector('.frame');
+      frame.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft', shiftKey: true, bubbles: true }));
+      document.querySelector('.photo .outline:not([hidden])').click();
+    }""")
+    page.wait_for_url("**box=**")
+    clicked = page.url
+    page.wait_for_timeout(600)
+    assert page.url == clicked
 
 
 def test_outlines_stay_while_words_are_added_and_the_photo_is_looked_through_once(open_page: OpenPage, shop_url: str):
