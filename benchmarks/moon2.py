@@ -3,6 +3,7 @@
     python -m trainer fit runs/looks --model runs/untrained --skip-steps 0 --steps 0
     python -m trainer augment demo runs/augmented
     python benchmarks/moon2.py runs/looks runs/moon2 --augmented runs/augmented [--seeds 0 1 2] [--steps 80]
+    python benchmarks/moon2.py runs/looks runs/moon2 --augmented runs/augmented --variants MOON2.0 MOON
     python benchmarks/moon2.py runs/looks runs/noisy --noise 0.1
 
 Every run trains the skip path and the whole model from START, whose tower, box head and looks are trained: MOON2.0,
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     wishes = variants(given.augmented, given.noise)
-    turns = [Run(name, seed, given.out / f"{_file(name)}-{seed}") for seed in given.seeds for name in wishes]
+    asked = [name for name in wishes if name in given.variants]
+    turns = [Run(name, seed, given.out / f"{_file(name)}-{seed}") for seed in given.seeds for name in asked]
     noisy = given.out / "data"
     if not given.table:
         if given.noise and not (noisy / WRONG).exists():
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             logger.info("%s, seed %d", run.variant, run.seed)
             train(run, wishes, data, given.start, given.skip_steps, given.steps)
             measure(run, given.data, memory)
-    found: dict[str, dict[int, Values]] = {name: {} for name in wishes}
+    found: dict[str, dict[int, Values]] = {name: {} for name in asked}
     for run in turns:
         if (values := run.values()) and (file := run.folder / DIRECTIONS).exists():
             found[run.variant][run.seed] = values | json.loads(file.read_text())
@@ -158,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     parser: Any = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("start", type=Path, metavar="START", help="checkpoint that every run starts from")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the runs")
+    names = (WHOLE, *(f"without {part}" for part in PARTS), MOON)
+    parser.add_argument("--variants", nargs="+", choices=names, default=names)
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--data", type=Path, default=ROOT / "demo", help="the home-goods set")
     parser.add_argument("--augmented", type=Path, help="what `trainer augment` made of it")

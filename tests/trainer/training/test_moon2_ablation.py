@@ -129,3 +129,7 @@ def test_real_runs_are_trained_measured_and_compared(checkpoint, home_folder, tm
     assert "Suspects of wrong products." in table
     moon2.main([str(checkpoint), str(tmp_path / "runs"), "--noise", str(SHARE), *options, "--table"])
     assert table.endswith(capsys.readouterr().out)
+    moon2.main(
+        [str(checkpoint), str(tmp_path / "runs"), "--noise", str(SHARE), *options, "--table", "--variants", "MOON"]
+    )
+    assert "| measure | MOON (1) |" in capsys.readouterr().out
