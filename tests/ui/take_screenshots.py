@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/images from a running page: ``python tests/ui/take_screenshots.py [ADDRESS [NAME ...]]``.
+"""Takes the pictures in docs/img from a running page: ``python tests/ui/take_screenshots.py [ADDRESS [NAME ...]]``.
 
 The page has to show the demo catalog. Without names, all pictures are taken.
 """
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-IMAGES = ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "img"
 PHOTO = ROOT / "demo" / "photos" / "bs0-plasticchair-c1_p0.webp"
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1}
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
@@ -94,21 +94,28 @@ def main(url: str, *names: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name in names or PICTURES:
-            show, window = PICTURES[name]
-            page = browser.new_page(**window)
-            page.set_default_timeout(WAIT_MS)
-            show(page, url)
-            shoot(page, name)
-            page.close()
+            take(browser, url, name, IMAGES)
         browser.close()
 
 
-def shoot(page: Page, name: str) -> None:
+def take(browser: Browser, url: str, name: str, folder: Path) -> Path:
+    """One of the pictures, as a file of the folder."""
+    show, window = PICTURES[name]
+    page = browser.new_page(**window)
+    page.set_default_timeout(WAIT_MS)
+    show(page, url)
+    file = folder / f"{name}.webp"
+    shoot(page, file)
+    page.close()
+    return file
+
+
+def shoot(page: Page, file: Path) -> None:
     page.mouse.move(0, 0)
     page.add_style_tag(content=".timings { visibility: hidden }")  # those of the machine that takes the pictures
     seen = "i => { const r = i.getBoundingClientRect(); return r.width && r.top < innerHeight && r.bottom > 0 }"
     page.wait_for_function(f"[...document.images].filter({seen}).every(i => i.complete && i.naturalWidth)")
-    Image.open(io.BytesIO(page.screenshot())).save(IMAGES / f"{name}.webp", quality=82, method=6)
+    Image.open(io.BytesIO(page.screenshot())).save(file, quality=82, method=6)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from typer.testing import CliRunner
 
 from app.api import create_api
@@ -25,6 +26,7 @@ from indexer.cli import cli
 from tests.served import served
 from tests.ui.driving import OpenPage, heading, words
 from tests.ui.sample_shop import DEMO
+from tests.ui.take_screenshots import PICTURES, take
 from ui.page import mount
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -35,6 +37,8 @@ PHOTO = f"photos/{CHAIR}_p0.webp"
 """The green chair between a kitchen cabinet and a blue bucket."""
 SHELVES = pl.col("category").list.get(1).is_in(["Chairs", "Armchairs", "Lamps", "Outdoor lights"])
 OTHERS_EVERY = 18
+PICTURED = "bs0-bed2-c1"
+"""Opened on a picture of the documents."""
 
 DESKTOP = {"width": 1280, "color_scheme": "light"}
 PHONE = {"width": 390, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
@@ -47,7 +51,8 @@ def catalog() -> pl.DataFrame:
     whole = pl.read_parquet(DEMO / "catalog.parquet")
     wanted = whole.filter(SHELVES & (pl.col("split") == "test"))
     pictures = pl.col("images").list.eval(pl.format("{}/{}", pl.lit(str(DEMO)), pl.element()))
-    part = pl.concat([wanted, whole.gather_every(OTHERS_EVERY)]).unique("id", maintain_order=True)
+    pictured = whole.filter(pl.col("id") == PICTURED)
+    part = pl.concat([wanted, whole.gather_every(OTHERS_EVERY), pictured]).unique("id", maintain_order=True)
     return part.with_columns(pictures)
 
 
@@ -166,3 +171,10 @@ def test_a_shared_link_shows_the_same_in_another_window(open_page: OpenPage, url
     other = open_page(page.url, **PHONE)
     expect(heading(other)).to_contain_text("in blue and this product")
     assert found(other) == shown
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_pictures_of_the_documents_can_be_taken(browser: Browser, url: str, name: str, tmp_path: Path):
+    with Image.open(take(browser, url, name, tmp_path)) as picture:
+        assert picture.size[0] == PICTURES[name][1]["viewport"]["width"]
+        assert len(picture.convert("L").getcolors() or ()) > 50
