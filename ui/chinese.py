@@ -116,7 +116,7 @@ TEXTS = {
     # heatmaps
     "{caption}: {warmest}": "{caption}：{warmest}",
     "no part stands out": "没有突出的部分",
-    "warmest in the {place}": "{place}最热",
+    "warmest in the {place}": "{place}热度最高",
     "upper left": "左上方",
     "upper": "上方",
     "upper right": "右上方",
@@ -147,7 +147,7 @@ TEXTS = {
     "Predict": "预测",
     "Show where the model looks": "显示模型关注的部分",
     "The product that was found in the photo": "在照片中找到的商品",
-    "The photo by itself": "照片本身",
+    "The photo by itself": "仅照片",
     "For the title": "针对标题",
     "Coloured parts matter: where they are covered, the photo loses similarity.": (
         "着色的部分很重要：遮住它们，照片就会失去相似度。"
@@ -195,10 +195,11 @@ TEXTS = {
     "Queries are answered.": "可以回答查询。",
     "Not ready": "未就绪",
     "Model": "模型",
+    "Vector dimensions": "向量维度",
     "Build": "索引",
     "none": "无",
     "Products": "商品",
-    "Age": "已有时间",
+    "Age": "构建至今",
     "{count} day": "{count} 天",
     "{count} days": "{count} 天",
     "{count} hour": "{count} 小时",
@@ -215,7 +216,7 @@ TEXTS = {
     "Time to answer, last five minutes": "最近五分钟的回答时间",
     "Stage": "阶段",
     "Answers": "回答数",
-    "Half within": "一半不超过",
+    "Half within": "50 % 不超过",
     "95 % within": "95 % 不超过",
     "99 % within": "99 % 不超过",
 }

@@ -34,7 +34,7 @@ def status(service: Service, say: Language = ENGLISH) -> str:
     state = ready if health.ready else notice(say("Not ready"), "; ".join(health.reasons))
     facts = {
         "Model": health.model,
-        "Dimensions": f"{service.embedder.dimensions:,}",
+        "Vector dimensions": f"{service.embedder.dimensions:,}",
         "Build": health.build or say("none"),
         "Products": f"{health.products:,}",
         "Age": age(health.created, say) if health.created else "",
@@ -61,7 +61,7 @@ def age(created: datetime, say: Language = ENGLISH, now: datetime | None = None)
 def _builds(builds: list[Manifest], published: str | None, sizes: dict[str, int | None], say: Language) -> str:
     if not builds:
         return ""
-    names = ("Build", "Age", "Products", "Rejected", "Warnings", "Dimensions", "Model", "On disk", "Published")
+    names = ("Build", "Age", "Products", "Rejected", "Warnings", "Vector dimensions", "Model", "On disk", "Published")
     rows = [_build(build, build.build == published, sizes[build.build], say) for build in builds]
     return _table("Kept builds", names, rows, say)
 
