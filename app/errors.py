@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class MoonError(Exception):
@@ -43,6 +44,11 @@ class CatalogError(MoonError):
 
 class ServiceError(MoonError):
     """A server that refuses, fails, does not answer in time or cannot be reached; raised by the client only."""
+
+
+def public(message: str, data: Path) -> str:
+    """The message without the server's own folder ``data``, for those who only ask it."""
+    return message.replace(str(data), "MOON_DATA")
 
 
 @contextmanager

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from app.errors import IndexUnavailableError, MoonError
+from app.errors import IndexUnavailableError, MoonError, public
 from ui.language import ENGLISH, Language
 from ui.markup import notice, text
 
 
-def failed(error: MoonError, say: Language = ENGLISH) -> str:
-    """A notice that says what happened and what to do, the error itself in English."""
-    message = str(error)[:1].upper() + str(error)[1:]
+def failed(error: MoonError, data: Path, say: Language = ENGLISH) -> str:
+    """A notice that says what happened and what to do, the error itself in English, without the server's ``data``."""
+    message = public(str(error), data)
+    message = message[:1].upper() + message[1:]
     if isinstance(error, IndexUnavailableError):
         return notice(say("There is nothing to search yet"), message)
     return notice(say("That did not work"), message, kind="error")

@@ -39,7 +39,7 @@ def predict_all(service: Service, paths: Sequence[str] | None, say: Language = E
     ``paths`` are uploaded files: tables, of which only the title of each row is used, photos, and archives of photos.
     """
     if not paths:
-        yield failed(BadInputError("there is no file; add a table with titles, or photos"), say)
+        yield failed(BadInputError("there is no file; add a table with titles, or photos"), service.settings.data, say)
         return
     with ExitStack() as opened:
         found = chain.from_iterable(items_of(path, MAX_ROWS + 1, opened) for path in paths)

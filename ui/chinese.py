@@ -100,6 +100,7 @@ TEXTS = {
     "No such product": "没有这件商品",
     "Why it matched": "为什么匹配",
     "Coloured parts bring the picture nearer to your search": "着色的部分使图片更接近您的搜索",
+    "The picture by itself, whatever is searched for": "仅图片本身，与搜索内容无关",
     "Dimensions": "尺寸",
     "W": "宽",
     "D": "深",

@@ -62,7 +62,7 @@ class Comparing:
                 query = Query(text=words, image=photo)
                 hits = [self._search(query, side) for side in (left, right)]
         except MoonError as error:
-            return failed(error, say)
+            return failed(error, self._service.settings.data, say)
         labels = {value: label for label, value in self.choices(say)}
         return side_by_side((labels[left], hits[0]), (labels[right], hits[1]), say)
 

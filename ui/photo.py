@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from ui.address import Address
 from ui.language import Labels, Language
 from ui.markup import go, text
 from ui.uploads import uploads_only
+
+log = logging.getLogger(__name__)
 
 PREVIEW_PIXELS = 480
 FRAME_HELP = "Frame around the product: arrow keys move it, with Shift they change its size"
@@ -59,7 +62,11 @@ def open_photo(path: str, service: Service) -> Iterator[Image.Image]:
     """
     if not Path(path).is_file():
         raise BadInputError("Your photo is no longer on the server: upload it again")
-    data = read_bytes(path, max_bytes=service.settings.max_image_bytes)
+    try:
+        data = read_bytes(path, max_bytes=service.settings.max_image_bytes)
+    except BadInputError as error:  # names where the picture lies, which is not for shoppers
+        log.warning("%s", error)
+        raise BadInputError("The picture cannot be read on the server; add a photo of the product") from error
     with service.photos.opened(data, "Your photo") as photo:
         yield photo
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.balance import EVEN
 from app.detection import products_in, reduced
 from app.errors import BadInputError, MoonError
-from app.moon.heatmap import heatmap
+from app.moon.heatmap import heatmaps
 from app.ranking import BY_MATCH
 from app.schema import CATEGORY_SEPARATOR, Filters, Query, SearchResult
 
@@ -37,6 +37,7 @@ SIMILAR = 12
 CATEGORIES = 1000
 SORTS = {BY_MATCH: "match", "price": "price, lowest first", "-price": "price, highest first"}
 WHY = "Coloured parts bring the picture nearer to your search"
+ALONE = "The picture by itself, whatever is searched for"
 NOTHING_FULFILS = "Nothing in this catalog fulfils the filters. Take one away, or clear all of them."
 
 
@@ -56,6 +57,7 @@ class Shop:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._data = service.settings.data
         self._looking = threading.Lock()
 
     def header(self, say: Language = ENGLISH) -> str:
@@ -83,7 +85,7 @@ class Shop:
                 ]
                 ready = examples.examples_for(index.manifest.catalog)
         except MoonError as error:
-            return failed(error, address.say)
+            return failed(error, self._data, address.say)
         items = "".join(
             f'<li><button type="button" class="tile" {go(_category(tile.value, address))}>{text(tile.value)}'
             f'<span class="count">{tile.count:,}</span></button></li>'
@@ -117,7 +119,7 @@ class Shop:
                     photo = framed(image, query.box or found.box, address)  # the shopper's own, not the padded one
             priced = self._has_prices()
         except MoonError as error:
-            return Answer(photo, "", f'<div class="results">{failed(error, address.say)}</div>')
+            return Answer(photo, "", f'<div class="results">{failed(error, self._data, address.say)}</div>')
         return Answer(photo, filters.panel(found.facets, address, priced), _results(found, address, priced))
 
     def outlines(self, address: Address, upload: str | None) -> str:
@@ -151,7 +153,7 @@ class Shop:
             similar = self._service.engine.similar(product.id, limit=SIMILAR).hits
             variants = self._service.engine.variants(product.id, limit=SIMILAR)
         except MoonError as error:
-            return detail.missing(failed(error, address.say), address)
+            return detail.missing(failed(error, self._data, address.say), address)
         return detail.detail(product, similar, variants, address, matched)
 
     def matched(self, address: Address, upload: str | None) -> str:
@@ -161,10 +163,14 @@ class Shop:
             with self._query(address, upload, watch) as query:  # one photo after the other, as Photos demands
                 target = self._service.embedder.embed_queries([query])[0][0]
             with open_photo(self._picture_of(address.product), self._service) as picture, watch.stage("look"):
-                seen = warm_parts(picture, heatmap(self._service.embedder, picture, target), say(WHY), say)
+                heats = heatmaps(self._service.embedder, picture, [target, None])
+                captions = (say(WHY), say(ALONE))
+                seen = "".join(
+                    warm_parts(picture, heat, caption, say) for heat, caption in zip(heats, captions, strict=True)
+                )
         except MoonError as error:
-            return failed(error, say)
-        return f'<div role="status">{seen}{timings(watch.timings(), say)}</div>'
+            return failed(error, self._data, say)
+        return f'<div class="sights" role="status">{seen}</div>{timings(watch.timings(), say)}'
 
     @contextmanager
     def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Iterator[Query]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.errors import MoonError
+from app.errors import MoonError, public
 from app.metrics import Percentiles
 from app.store.base import Manifest
 
@@ -28,10 +28,10 @@ def status(service: Service, say: Language = ENGLISH) -> str:
         published, builds = service.store.published(), service.store.builds()
         sizes = {build.build: service.store.disk_bytes(build.build) for build in builds}
     except MoonError as error:
-        return failed(error, say)
+        return failed(error, service.settings.data, say)
     health = service.health()
-    ready = notice(say("Ready"), say("Queries are answered."))
-    state = ready if health.ready else notice(say("Not ready"), "; ".join(health.reasons))
+    reasons = public("; ".join(health.reasons), service.settings.data)
+    state = notice(say("Not ready"), reasons) if reasons else notice(say("Ready"), say("Queries are answered."))
     facts = {
         "Model": health.model,
         "Vector dimensions": f"{service.embedder.dimensions:,}",

@@ -40,7 +40,7 @@ class Understanding:
                 predicted = self._service.predictor.predict(image=photo, title=title, watch=watch)
                 seen = "" if photo is None else self._core_product(photo, title, say)
         except MoonError as error:
-            return failed(error, say)
+            return failed(error, self._service.settings.data, say)
         return f"{seen}{prediction.bars(predicted, say)}{timings(predicted.timings, say)}"
 
     def look(self, title: str, path: str | None, say: Language = ENGLISH) -> str:
@@ -56,7 +56,7 @@ class Understanding:
                 heats = zip(wanted, heatmaps(self._service.embedder, photo, list(wanted.values())), strict=True)
                 figures = "".join(warm_parts(photo, heat, caption, say) for caption, heat in heats)
         except MoonError as error:
-            return failed(error, say)
+            return failed(error, self._service.settings.data, say)
         hint = f'<p class="lead">{say(HINT)}</p>'
         return f'<div class="sights" role="status">{figures}</div>{hint}{timings(watch.timings(), say)}'
 

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError
+from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError, public
 from app.guard import NO_KEY
 from app.observe import SECURITY_HEADERS
 from app.problems import MEDIA_TYPE, problem, problem_of
@@ -63,7 +63,7 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
             return problem(400 if isinstance(error, BadInputError) else 404, str(error))
         log.warning("%s", error)
         wait = math.ceil(error.retry_after) if isinstance(error, OverloadedError) else 1
-        return problem(503, public(str(error), settings), {"Retry-After": str(max(1, wait))})
+        return problem(503, public(str(error), settings.data), {"Retry-After": str(max(1, wait))})
 
     @api.exception_handler(RequestValidationError)
     def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -77,11 +77,6 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
     @api.exception_handler(Exception)
     def on_defect(_: Request, error: Exception) -> JSONResponse:
         return problem(500, "the server failed at this request; its log says why", SECURITY_HEADERS)
-
-
-def public(message: str, settings: Settings) -> str:
-    """The message without the server's own folder."""
-    return message.replace(str(settings.data), "MOON_DATA")
 
 
 def _described(status: int) -> dict[str, Any]:

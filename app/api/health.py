@@ -8,8 +8,9 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from app.api.errors import problems, public
+from app.api.errors import problems
 from app.api.examples import answers
+from app.errors import public
 from app.serving import Service
 from app.status import Health, KeptBuild, Status
 
@@ -73,4 +74,4 @@ def health_routes(service: Service) -> APIRouter:
 
 def _health(service: Service) -> Health:
     state = service.health()
-    return state.model_copy(update={"reasons": [public(reason, service.settings) for reason in state.reasons]})
+    return state.model_copy(update={"reasons": [public(reason, service.settings.data) for reason in state.reasons]})

@@ -37,18 +37,11 @@ Window = tuple[int, int]
 """Row and column of its first cell."""
 
 
-def heatmap(embedder: Embedder, picture: Image, target: Target = None) -> Heat:
-    """What each part of ``picture`` (RGB) adds to its similarity to ``target``.
-
-    Embeds (GRID - WINDOW + 1) ** 2 + 2 pictures. Raises what ``embed_queries`` of the embedder raises.
-    """
-    return heatmaps(embedder, picture, [target])[0]
-
-
 def heatmaps(embedder: Embedder, picture: Image, targets: Sequence[Target]) -> list[Heat]:
-    """As :func:`heatmap` for several targets at the price of one.
+    """What each part of ``picture`` (RGB) adds to its similarity to each of the targets.
 
-    All pictures are cropped at the core product of the whole one, so that what is covered does not move the crop.
+    Embeds (GRID - WINDOW + 1) ** 2 + 2 pictures, all cropped at the core product of the whole one, so that what is
+    covered does not move the crop. Raises what ``embed_queries`` of the embedder raises.
     """
     _, found = embedder.embed_queries([Query(image=picture)])
     box = found[0] or (0.0, 0.0, float(picture.width), float(picture.height))

@@ -227,5 +227,11 @@ def test_a_product_shows_why_it_matched(open_page: OpenPage, shop_url: str):
     page = open_page(f"{shop_url}?q=bed")
     page.locator(".card:has(img)").first.click()
     page.get_by_role("button", name="Why it matched").click()
-    expect(page.get_by_role("img", name=re.compile("^Coloured parts bring the picture nearer"))).to_be_visible()
+    with_words = page.get_by_role("img", name=re.compile("^Coloured parts bring the picture nearer"))
+    expect(with_words).to_be_visible()
+    alone = page.get_by_role("img", name=re.compile("^The picture by itself"))
+    boxes = [picture.bounding_box() or {} for picture in (with_words, alone)]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] < boxes[1]["x"]
+    assert with_words.get_attribute("src") != alone.get_attribute("src")
     expect(page.locator(".detail h2")).to_be_visible()
