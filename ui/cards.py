@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from app.ranking import BY_MATCH
-from app.schema import Hit, Product
+from app.schema import Filters, Hit, Product
 from ui.address import Address
 from ui.language import Language
 from ui.markup import go, href, notice, picture_url, text
@@ -14,6 +14,9 @@ from ui.markup import go, href, notice, picture_url, text
 LEVELS = {"best": "Best matches", "related": "Related", "none": "Further away"}
 WITHOUT_BEST = "Closest matches"
 NOTHING_LIKE_IT = "The catalog seems to hold nothing like your search. These products come nearest."
+NOTHING_LEFT_LIKE_IT = (
+    "Nothing that fulfils the filters is like your search. Take one away; these products come nearest."
+)
 
 
 def grid(hits: Sequence[Hit], address: Address | None = None) -> str:
@@ -32,7 +35,8 @@ def graded(hits: Sequence[Hit], matched: bool | None, address: Address) -> str:
     """
     say = address.say
     if matched is False:
-        return notice(say("Nothing like it"), say(NOTHING_LIKE_IT)) + grid(hits, address)
+        why = NOTHING_LEFT_LIKE_IT if address.filters != Filters() else NOTHING_LIKE_IT
+        return notice(say("Nothing like it"), say(why)) + grid(hits, address)
     if matched is None or address.sort != BY_MATCH:
         return grid(hits, address)
     parts = [(level, list(part)) for level, part in groupby(hits, key=lambda hit: hit.match or "none")]

@@ -52,6 +52,9 @@ TEXTS = {
     "The catalog seems to hold nothing like your search. These products come nearest.": (
         "目录中似乎没有您要找的商品。下面是最接近的。"
     ),
+    "Nothing that fulfils the filters is like your search. Take one away; these products come nearest.": (
+        "符合筛选条件的商品中没有与您的搜索相似的。请去掉一个条件；下面是最接近的。"
+    ),
     "No results": "没有结果",
     "Nothing in this catalog fulfils the filters. Take one away, or clear all of them.": (
         "目录中没有符合筛选条件的商品。请去掉一个条件，或全部清除。"

@@ -159,6 +159,18 @@ document.addEventListener('click', (click) => {
   if (target.dataset.focus) document.getElementById(target.dataset.focus).focus();
 });
 
+// A predicted category: it narrows what is searched, or is searched itself.
+document.addEventListener('click', (click) => {
+  const link = click.target.closest('[data-narrow]');
+  if (link === null || click.ctrlKey || click.metaKey || click.shiftKey || click.altKey) return;
+  click.preventDefault();
+  const query = new URLSearchParams(changed({ category: null }));
+  const searched = ['q', 'photo', 'like'].some((name) => query.has(name));
+  new URLSearchParams(link.dataset.narrow).forEach((level) => query.append('category', level));
+  document.querySelector('[role=tablist] [role=tab]').click();
+  go(searched ? `?${query}` : link.getAttribute('href'));
+});
+
 // Another language: the page anew, with the same search.
 document.addEventListener('click', ({ target }) => {
   const link = target.closest('[data-lang]');
@@ -189,7 +201,7 @@ document.addEventListener('change', ({ target }) => {
   if (target.matches('#panel .limits input')) go(changed({ [target.name]: target.value }), { kind: 'price' });
 });
 
-// The photo: Gradio's input takes and uploads it; pasted ones and those dropped on another photo are handed to it.
+// The photo: Gradio's input takes and uploads it; pasted ones and those dropped anywhere else are handed to it.
 let replacing = false;
 const removeUpload = () => document.querySelector('#ask [aria-label="Remove Image"]')?.click();
 const take = (file) => {
@@ -216,12 +228,13 @@ document.addEventListener('paste', (paste) => {
   const photo = [...paste.clipboardData.files].find((file) => file.type.startsWith('image/'));
   if (photo && form.offsetParent !== null) { paste.preventDefault(); take(photo); }
 });
-const dropped = document.querySelector('#framed');
-dropped.addEventListener('dragover', (drag) => drag.preventDefault());
-dropped.addEventListener('drop', (drop) => {
+const hasFiles = (drag) => drag.dataTransfer.types.includes('Files') && !drag.defaultPrevented;
+document.addEventListener('dragover', (drag) => { if (hasFiles(drag)) drag.preventDefault(); });
+document.addEventListener('drop', (drop) => {
+  if (!hasFiles(drop)) return;
   drop.preventDefault();
-  const [photo] = drop.dataTransfer.files;
-  if (photo) take(photo);
+  const photo = [...drop.dataTransfer.files].find((file) => file.type.startsWith('image/'));
+  if (photo && form.offsetParent !== null) take(photo);
 });
 
 if ([...params().keys()].some((name) => name !== 'lang')) page.classList.add('opening');

@@ -20,6 +20,15 @@ PASTE = """(bytes) => {
   data.items.add(new File([new Uint8Array(bytes)], 'photo.webp', { type: 'image/webp' }));
   document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
 }"""
+DROP = """([place, bytes, type]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], 'dropped', { type }));
+  const [over, drop] = ['dragover', 'drop'].map(
+    (kind) => new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+  const target = document.querySelector(place);
+  return !target.dispatchEvent(over) && !target.dispatchEvent(drop);
+}"""
+"""Drops a file on a place; true if the browser itself does nothing with it."""
 
 
 def words(page: Page, say: Language = ENGLISH) -> Locator:

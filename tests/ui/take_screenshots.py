@@ -50,7 +50,7 @@ def nothing_like_it(page: Page, url: str) -> None:
 def product(page: Page, url: str) -> None:
     page.goto(f"{url}?{BED}&product=bs0-bed2-c1")
     page.get_by_role("button", name="Why it matched").click()
-    page.locator(".detail .seen").wait_for()
+    page.locator(".detail .seen").last.wait_for()
 
 
 def understood(page: Page, url: str) -> None:

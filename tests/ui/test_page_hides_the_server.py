@@ -31,7 +31,8 @@ def own(tmp_path: Path) -> Iterator[Service]:
 
 def everything_said(own: Service) -> list[str]:
     shop, comparing, understanding = Shop(own), Comparing(own), Understanding(own)
-    return said(shop, ASKED) + [
+    return [
+        *said(shop, ASKED),
         status(own),
         comparing.compare("chair", None, "FUSED ", "WORDS "),
         understanding.predict("chair", PHOTO),

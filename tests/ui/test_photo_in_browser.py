@@ -7,7 +7,19 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.driving import EXAMPLE, OTHER_PHOTO, PASTE, PHOTO, OpenPage, box, entries, field, heading, part_of_photo
+from tests.ui.driving import (
+    DROP,
+    EXAMPLE,
+    OTHER_PHOTO,
+    PASTE,
+    PHOTO,
+    OpenPage,
+    box,
+    entries,
+    field,
+    heading,
+    part_of_photo,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +93,23 @@ def test_a_photo_is_pasted_and_replaced_by_another_one(open_page: OpenPage, shop
     page.go_forward()
     expect(page.locator(".framed")).to_be_visible()
     expect(open_page(page.url).get_by_role("alert").first).to_contain_text("add it again")
+
+
+@pytest.mark.parametrize("place", ["#words", "#results", "#framed", "body"])
+def test_a_photo_is_dropped_anywhere_on_the_search(open_page: OpenPage, shop_url: str, place: str):
+    page = open_page(shop_url)
+    page.locator(".landing").wait_for()
+    assert page.evaluate(DROP, [place, list(PHOTO.read_bytes()), "image/webp"])
+    expect(heading(page)).to_have_text("Best 24 matches for your photo")
+
+
+@pytest.mark.parametrize("tab", ["Search", "Understand"])
+def test_a_dropped_file_never_takes_the_place_of_the_page(open_page: OpenPage, shop_url: str, tab: str):
+    page = open_page(shop_url)
+    page.get_by_role("tab", name=tab).click()
+    assert page.evaluate(DROP, ["body", list(b"no photo"), "text/plain"])
+    expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+    assert page.url == shop_url
 
 
 def test_a_photo_is_taken_by_webcam(open_page: OpenPage, shop_url: str):

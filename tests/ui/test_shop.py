@@ -168,7 +168,9 @@ def test_prediction_bars_show_the_best_candidates_of_each_level_and_attribute():
     )
     assert "Category, level 1" in shown
     assert "width:91.2%" in shown
-    assert ">Beds</span>" in shown
+    assert ">Beds</a>" in shown
+    assert 'href="?q=Beds&amp;category=Furniture&amp;category=Beds' in shown
+    assert 'data-narrow="?category=Furniture&amp;category=Beds"' in shown
     assert shown.count("shade") == 2 * prediction.SHOWN
 
 
@@ -218,6 +220,9 @@ def test_results_stand_together_where_levels_would_say_nothing(level: Match | No
 def test_a_search_for_what_the_catalog_has_not_is_said_so_before_the_nearest_products():
     shown = graded(hits("none"), False, Address("flight to Paris"))
     assert shown.index("nothing like your search") < shown.index('class="card"')
+    within = graded(hits("none"), False, Address("flight to Paris", filters=Filters(category=["Furniture"])))
+    assert within.index("Nothing that fulfils the filters") < within.index('class="card"')
+    assert "catalog seems to hold nothing" not in within
 
 
 def test_a_prediction_that_is_not_sure_says_so():

@@ -173,6 +173,33 @@ def test_a_shared_link_shows_the_same_in_another_window(open_page: OpenPage, url
     assert found(other) == shown
 
 
+@everywhere
+def test_from_a_photo_to_its_blue_sister_within_the_predicted_category_and_shared(
+    open_page: OpenPage, url: str, window: dict[str, Any], catalog: pl.DataFrame
+):
+    page = with_photo(open_page, url, window)
+    assert found(page)[0] == CHAIR
+    page.locator("#results li").first.get_by_text("This, but").click()
+    words(page).fill("in blue")
+    expect(heading(page)).to_contain_text("in blue and this product")
+    assert found(page)[0] == BLUE_CHAIR
+    page.get_by_role("tab", name="Understand").click()
+    page.locator("#understand input[type=file]").set_input_files(DEMO / PHOTO)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    best = page.locator(".bars").first.get_by_role("link").first
+    wanted = category(catalog, CHAIR)[0]
+    expect(best).to_have_text(wanted)
+    best.click()
+    expect(page.locator(".chip")).to_contain_text(wanted)
+    expect(heading(page)).to_contain_text("in blue and this product")
+    shown = found(page)
+    assert shown[0] == BLUE_CHAIR
+    assert {category(catalog, product)[0] for product in shown} == {wanted}
+    other = open_page(page.url, **window)
+    expect(other.locator(".chip")).to_contain_text(wanted)
+    assert found(other) == shown
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_pictures_of_the_documents_can_be_taken(browser: Browser, url: str, name: str, tmp_path: Path):
     with Image.open(take(browser, url, name, tmp_path)) as picture:
