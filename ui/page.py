@@ -24,7 +24,7 @@ QUEUE_SIZE = 100
 CONCURRENT_REQUESTS = 8
 """Requests that run at the same time; the query encoder puts them into shared batches."""
 
-UPLOAD_LIFETIME_S = 3600
+UPLOAD_LIFETIME_S, UPLOADS_CHECKED_S = 3600, 600
 
 
 class FirstScript:
@@ -72,7 +72,7 @@ def build(service: Service, labels: Labels) -> gr.Blocks:
     """The page as Gradio blocks, not yet served; its fixed texts are added to ``labels``."""
     shop = Shop(service)
     with gr.Blocks(
-        title="MOON Search", analytics_enabled=False, delete_cache=(UPLOAD_LIFETIME_S, UPLOAD_LIFETIME_S)
+        title="MOON Search", analytics_enabled=False, delete_cache=(UPLOADS_CHECKED_S, UPLOAD_LIFETIME_S)
     ) as page:
         masthead = gr.HTML(labels.html(shop.header), apply_default_css=False)
         with gr.Tabs():
