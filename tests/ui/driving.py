@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Locator, Page
 
 from tests.ui.sample_shop import DEMO
 from ui.language import ENGLISH, Language
 
 OpenPage = Callable[..., Page]
+DESKTOP = {"width": 1280, "color_scheme": "light"}
+PHONE = {"width": 390, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
+WINDOWS = [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone in the dark", marks=pytest.mark.slow)]
 PHOTO = DEMO / "photos" / "bs0-couch-c0_p0.webp"
 OTHER_PHOTO = DEMO / "photos" / "bs0-bed2-c0_p0.webp"
 EXAMPLE = "photo=bs0-bed2-c0_p0"
@@ -37,6 +41,14 @@ def words(page: Page, say: Language = ENGLISH) -> Locator:
 
 def heading(page: Page) -> Locator:
     return page.locator("#results h2")
+
+
+def unfold_filters(page: Page) -> None:
+    """Filters stand open on a wide page and folded on a phone."""
+    page.locator(".filters").wait_for()
+    folded = page.locator("details.filters:not([open]) > summary")
+    if folded.is_visible():
+        folded.click()
 
 
 def field(page: Page, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,6 +14,7 @@ from tests.ui.driving import (
     OTHER_PHOTO,
     PASTE,
     PHOTO,
+    WINDOWS,
     OpenPage,
     box,
     entries,
@@ -29,6 +31,12 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.down()
     page.mouse.move(*part_of_photo(page, *end), steps=4)
     page.mouse.up()
+
+
+@pytest.fixture(params=WINDOWS)
+def open_page(open_page: OpenPage, request: pytest.FixtureRequest) -> OpenPage:
+    """Every test of this module on a light desktop and on a dark phone."""
+    return partial(open_page, **request.param)
 
 
 def test_the_frame_is_moved_resized_and_drawn_by_mouse_and_taken_back(open_page: OpenPage, shop_url: str):

@@ -24,7 +24,7 @@ from app.serving import Service
 from app.settings import Settings
 from indexer.cli import cli
 from tests.served import served
-from tests.ui.driving import OpenPage, heading, words
+from tests.ui.driving import DESKTOP, PHONE, OpenPage, heading, unfold_filters, words
 from tests.ui.sample_shop import DEMO
 from tests.ui.take_screenshots import PICTURES, take
 from ui.page import mount
@@ -40,8 +40,6 @@ OTHERS_EVERY = 18
 PICTURED = "bs0-bed2-c1"
 """Opened on a picture of the documents."""
 
-DESKTOP = {"width": 1280, "color_scheme": "light"}
-PHONE = {"width": 390, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
 everywhere = pytest.mark.parametrize("window", [DESKTOP, PHONE], ids=["desktop", "phone in the dark"])
 
 
@@ -155,8 +153,7 @@ def test_a_category_leaves_only_its_products(
     expect(heading(page)).to_contain_text("matches for blue")
     wanted = category(catalog, BLUE_CHAIR)[0]
     assert {category(catalog, product)[0] for product in found(page)} > {wanted}
-    if window is PHONE:
-        page.locator(".filters > summary").click()
+    unfold_filters(page)
     page.locator('[data-facet="category"] .value').filter(has_text=wanted).click()
     expect(page.locator(".chip")).to_contain_text(wanted)
     assert {category(catalog, product)[0] for product in found(page)} == {wanted}

@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.ui.driving import OpenPage, heading, words
+from tests.ui.driving import WINDOWS, OpenPage, heading, words
 
 pytestmark = pytest.mark.browser
 
 JOIN = "**/gradio_api/queue/join*"
-windows = pytest.mark.parametrize(
-    "window",
-    [{"width": 1280}, {"width": 390, "color_scheme": "dark", "has_touch": True, "is_mobile": True}],
-    ids=["desktop", "phone in the dark"],
-)
+windows = pytest.mark.parametrize("window", WINDOWS)
 
 
 @windows
