@@ -113,12 +113,3 @@ class Columns:
             return None
         pictures, words = embedded[-2:]
         return pictures, words, self.labels[self.encoded[:, self.product], self.product]
-
-    def views_there(self) -> Tensor:
-        """Boolean (V,): whether any triplet of any rank has the view."""
-        there = self.counted[:, : self.views].any(dim=0)
-        if get_world_size() > 1:
-            counts = there.to(torch.int32)
-            torch.distributed.all_reduce(counts)
-            there = counts > 0
-        return there
