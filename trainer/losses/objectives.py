@@ -27,14 +27,18 @@ LIMITS = (0.5, 2.0)
 class ObjectiveWeights(nn.Module):
     """W* with what it says about each batch.
 
-    ``literal``: the weights as the formula has them, with gradient to W* and to the routers. Their sum over objectives
-    is at most what the experts' weights sum to, and lowering the weight of the hardest objective lowers the loss.
+    ``literal``: the weights as the formula has them, with gradient to W* and to the routers. With U[m, z] the mean
+    routing by objective, none exceeds sum_z U[m, z], which is at most 1; their sum over objectives lies between
+    sum_z min_m U[m, z] and sum_z max_m U[m, z]. It is sum_z U[m, z] where all objectives use the experts alike, and as
+    many as there are objectives where each has an expert of its own. Lowering the weight of the hardest objective
+    lowers the loss.
 
     ``balanced`` (our decision): routing and weights are constants for the loss, so that none of it can be avoided; the
-    weights are divided by their mean over the objectives of the batch, then clamped to ``LIMITS``. W* learns which
-    objectives an expert serves: the cross entropy of p against the routing, - mean over m of sum_z U[m, z] log p[z, m]
-    with U the mean routing by objective. It is convex, and at its minimum p[z, m] is the share of objective m in the
-    use of expert z, each objective counted the same however many samples it has.
+    weights are divided by their mean over the n objectives of the batch, so that they sum to n, then clamped to
+    ``LIMITS``, which with up to three objectives adds at most 0.5 to the sum and takes nothing from it. W* learns which
+    objectives an expert serves: the cross entropy of p against the routing, - mean over m of sum_z U[m, z] log p[z, m].
+    It is convex, and at its minimum p[z, m] is the share of objective m in the use of expert z, each objective counted
+    the same however many samples it has.
 
     ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision).
     """

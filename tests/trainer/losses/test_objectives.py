@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from trainer.losses.objectives import LIMITS, ObjectiveWeights
@@ -64,6 +67,54 @@ def test_balanced_weights_have_the_mean_1_unless_they_are_clamped():
     found = weights.weights(*weights.use(routing, objectives), weights.matrix)
     assert found.mean().item() == pytest.approx(1)
     assert found.std() > 0
+
+
+NUMBERS = arrays(np.int64, 12, elements=st.integers(0, OBJECTIVES - 1))
+MATRICES = arrays(np.float32, (EXPERTS, OBJECTIVES), elements=st.floats(-10, 10, width=32))
+SHARES = arrays(np.float32, (12, EXPERTS), elements=st.floats(np.float32(0.01), 1, width=32))
+
+
+def weighed(
+    weighing: str, matrix: NDArray[np.float32], shares: NDArray[np.float32], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Weights, mean routing by objective, and which objectives have samples; rows of ``shares`` sum to 1 at most."""
+    weights = ObjectiveWeights(EXPERTS, OBJECTIVES, weighing)
+    routing = torch.tensor(shares / np.maximum(1, shares.sum(axis=1, keepdims=True)))
+    use, samples = weights.use(routing, torch.tensor(numbers))
+    found = weights.weights(use, samples, torch.tensor(matrix))
+    return found.double().numpy(), use.double().numpy(), samples.numpy() > 0
+
+
+@given(MATRICES, SHARES, NUMBERS)
+def test_literal_weights_sum_to_between_least_and_greatest_use_of_every_expert(matrix, shares, numbers):
+    weights, use, _ = weighed("literal", matrix, shares, numbers)
+    assert (weights <= use.sum(axis=1) + 1e-5).all()
+    assert (use.sum(axis=1) <= 1 + 1e-5).all()
+    assert use.min(axis=0).sum() - 1e-5 <= weights.sum() <= use.max(axis=0).sum() + 1e-5
+
+
+@given(MATRICES, SHARES, NUMBERS)
+def test_literal_weights_sum_to_the_routing_where_all_objectives_use_the_experts_alike(matrix, shares, numbers):
+    numbers[:OBJECTIVES] = range(OBJECTIVES)
+    weights, use, _ = weighed("literal", matrix, np.tile(shares[:1], (12, 1)), numbers)
+    assert weights.sum() == pytest.approx(use[0].sum(), abs=1e-5)
+
+
+def test_literal_weights_sum_to_as_many_as_there_are_objectives_where_each_has_an_expert_of_its_own():
+    numbers = np.arange(12) % OBJECTIVES
+    own = np.eye(EXPERTS, dtype=np.float32)
+    weights, _, _ = weighed("literal", 40 * own, own[numbers], numbers)
+    assert weights == pytest.approx([1, 1, 1])
+
+
+@given(MATRICES, SHARES, NUMBERS)
+def test_balanced_weights_sum_to_the_objectives_of_the_batch_or_up_to_a_half_more(matrix, shares, numbers):
+    weights, _, there = weighed("balanced", matrix, shares, numbers)
+    assert there.sum() - 1e-5 <= weights.sum() <= there.sum() + 0.5 + 1e-5
+    assert (weights[~there] == 0).all()
+    assert ((weights[there] >= LIMITS[0]) & (weights[there] <= LIMITS[1])).all()
+    if not np.isin(weights[there], LIMITS).any():
+        assert weights.sum() == pytest.approx(there.sum(), abs=1e-5)
 
 
 def test_what_reserved_experts_take_changes_no_balanced_weight():
