@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import pytest
 import torch
 from plain_moon_loss import FEATURES, KEYS, RoutedTower, gradients
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from trainer.losses.columns import ABSENT
 from trainer.losses.filtering import SampleFilter
 from trainer.losses.moon import MoonLoss
 from trainer.losses.objectives import ObjectiveWeights
@@ -125,6 +129,39 @@ def test_evaluation_weighs_nothing_and_keeps_no_sample():
     weighed.samples = samples
     assert weighed(columns, labels).item() == pytest.approx(bare(columns, labels).item(), rel=1e-6)
     assert weighed.sample_filter.unread == 0
+
+
+class Given(ObjectiveWeights):
+    """Weights that do not depend on the batch."""
+
+    def __init__(self, given: Sequence[float]) -> None:
+        super().__init__(3, 3, "balanced")
+        self.given = torch.tensor(given)
+
+    def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
+        return self.given
+
+
+def asked(given: Sequence[float], chosen: Sequence[int]) -> Tensor:
+    """The loss of a step that asks for each of its triplets by one of three views."""
+    generator = torch.Generator().manual_seed(0)
+    columns = torch.randn(5, len(chosen), FEATURES, generator=generator, dtype=torch.double)
+    labels = torch.zeros(len(chosen), 5, KEYS, dtype=torch.long)
+    labels[:, :3, 0] = ABSENT
+    labels[range(len(chosen)), chosen, 0] = 0
+    loss = MoonLoss(RoutedTower(), margin=None, past_batches=0, objective_weights=Given(given))
+    loss.samples = torch.tensor([[[row, 0, view] for view in range(3)] for row in range(len(chosen))])
+    there = labels[:, :, 0] != ABSENT
+    return loss([{"input_ids": columns[place, there[:, place]]} for place in range(5) if there[:, place].any()], labels)
+
+
+@pytest.mark.parametrize("given", [(0.5, 0.7, 1.8), (0.2, 0.3, 0.4)])
+def test_views_drawn_evenly_and_weighed_are_on_average_views_drawn_by_weight_times_the_mean_weight(given):
+    draws = [*product(range(3), repeat=2)]
+    evenly = sum(asked(given, chosen).item() for chosen in draws) / len(draws)
+    chances = [given[a] * given[b] / sum(given) ** 2 for a, b in draws]
+    by_weight = sum(p * asked((1.0, 1.0, 1.0), chosen).item() for p, chosen in zip(chances, draws, strict=True))
+    assert evenly == pytest.approx(by_weight * sum(given) / 3, rel=1e-5)
 
 
 def test_samples_that_are_needed_and_not_set_are_named():
