@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
             source=shop.source, encoding=shop.encoding, broken=shop.broken, fill=plan.world > 1
         ),
         expert_load=ExpertLoad(shop.module),
-        pass_steps=shop.source.records / (stage.batch * plan.world),
+        pass_steps=Fraction(shop.source.records, stage.batch * plan.world),
     )
 
 

@@ -15,7 +15,7 @@ from app.errors import BadInputError
 from trainer.training.suspects import FILE
 
 SHOWN, PASSES = 10, 10
-"""Records of a pass, and passes, that are shown: the last ones."""
+"""Records of a pass, and passes, that are shown: the first, which tells most, and the last ones."""
 SIDE = 96
 """Pixels of the longer side of a picture."""
 LETTERS = 200
@@ -35,7 +35,11 @@ def suspects_section(
         "all. A record may be wrong: a wrong picture, another product, a negative that is as right. "
         f"{FILE}.parquet and {FILE}.csv hold more of them.</p>"
     )
-    for number, found in list(enumerate(passes, start=1))[-PASSES:]:
+    numbered = list(enumerate(passes, start=1))
+    left_out = max(0, len(numbered) - PASSES)
+    for number, found in [*numbered[:1], *numbered[1 + left_out :]]:
+        if left_out and number == left_out + 2:
+            yield f"<p>{left_out} passes after the first are left out here.</p>"
         yield f"<h3>Pass {number}: {found['kept']:.1%} of {found['samples']:,} samples counted in full</h3>"
         rows = table.filter(pl.col("pass") == number).head(SHOWN)
         if not len(rows):

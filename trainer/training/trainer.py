@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ class MoonTrainer(SentenceTransformerTrainer):
 
     loss: Any
 
-    def __init__(self, *args: Any, expert_load: ExpertLoad, pass_steps: float, **kwargs: Any) -> None:
-        """``pass_steps``: how many steps see every record once."""
+    def __init__(self, *args: Any, expert_load: ExpertLoad, pass_steps: Fraction, **kwargs: Any) -> None:
+        """``pass_steps``: how many steps see every record once; a step that sees more is a pass (our decision)."""
         super().__init__(*args, **kwargs)
         self.processing_class = None  # the model has its own, and its configuration is to stay as it is
-        self._expert_load, self._pass_steps = expert_load, pass_steps
+        self._expert_load, self._pass_steps = expert_load, max(Fraction(1), pass_steps)
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Tensor]], Tensor | None]:
         """Columns and labels; what the collator says of the samples goes to the loss."""
@@ -43,7 +44,10 @@ class MoonTrainer(SentenceTransformerTrainer):
         return super().collect_features(inputs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """As ever; raises FloatingPointError as soon as the loss is not a number, so that no further hour is lost."""
+        """As ever; a pass over the records that this step ends is closed, whenever the next log entry comes.
+
+        Raises FloatingPointError as soon as the loss is not a number, so that no further hour is lost.
+        """
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             rate = self._get_learning_rate()
@@ -51,10 +55,19 @@ class MoonTrainer(SentenceTransformerTrainer):
                 f"the loss is {loss.item()} at step {self.state.global_step + 1} (learning rate {rate:.2g}); "
                 "lower the learning rate or take --precision fp32, in another folder"
             )
+        step = self.state.global_step + 1
+        if step >= (len(passes(self.state.log_history)) + 1) * self._pass_steps:
+            self._close_pass(step)
         return loss
 
+    def _close_pass(self, step: int) -> None:
+        """An entry of its own about the samples since the last pass, if there are any."""
+        if self.loss.sample_filter is not None and self.loss.sample_filter.unread:
+            entry: dict[str, Any] = {"step": step, "filtering": rejected(self.loss.sample_filter.read())}
+            self.state.log_history.append(entry)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds what the loss counted, how experts share tokens and objectives, and what filtering rejected."""
+        """Adds what the loss counted, and how experts share tokens and objectives; at the end closes the last pass."""
         beside: dict[str, Any] = {}
         if "loss" in logs:
             logs = {**logs, **{name: round(float(value), 5) for name, value in self.loss.stats.items()}}
@@ -63,15 +76,10 @@ class MoonTrainer(SentenceTransformerTrainer):
             if self.loss.objective_weights is not None:
                 weights, by_expert = read_objectives(self.loss.objective_weights)
                 logs, beside = {**logs, **weights}, {**beside, **by_expert}
-        if self.loss.sample_filter is not None and self._passed("train_runtime" in logs):
-            beside["filtering"] = rejected(self.loss.sample_filter.read())
+        if "train_runtime" in logs:
+            self._close_pass(self.state.global_step)
         super().log(logs, start_time)
         self.state.log_history[-1] |= beside
-
-    def _passed(self, ended: bool) -> bool:
-        """Whether samples wait and a pass over the records is done, by now or because the run ``ended``."""
-        done = self.state.global_step / self._pass_steps >= len(passes(self.state.log_history)) + 1
-        return self.loss.sample_filter.unread > 0 and (done or ended)
 
     def get_batch_sampler(  # type: ignore[override]
         self, dataset: Any, batch_size: int, drop_last: bool, **kwargs: Any

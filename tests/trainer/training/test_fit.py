@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +25,9 @@ from app.settings import Settings
 from tests.app.moon.tiny_models import picture_processors, write_base
 from trainer.data.augmented import NOTE, SCHEMA
 from trainer.data.record import Item
+from trainer.data.splits import training_rows
 from trainer.training import fit as fit_module
+from trainer.training import stages
 from trainer.training.config import PARTS, FitConfig
 from trainer.training.trainer import MoonTrainer
 
@@ -198,6 +201,18 @@ def test_weights_of_objectives_and_filtering_train_and_tell_of_it(run, wishes):
     assert bool(found) == ("Most rejected samples" in (folder / "report.html").read_text()) == ("filtering" in wishes)
     if found and "views" not in wishes:
         assert sum(one["samples"] for one in found) == SHORT["steps"] * SHORT["batch"]
+
+
+@pytest.mark.slow
+def test_every_pass_ends_where_its_last_record_was_seen_however_rarely_the_run_logs(run, corpus, monkeypatch):
+    records, batch = len(training_rows(corpus).train), 16
+    steps = 3 * records // batch + 2
+    monkeypatch.setattr(stages, "LOGS", 1)
+    folder, _ = run(**{**ALL_STAGES_BUT_ONE, "steps": steps, "batch": batch}, validate_every=steps, filtering=True)
+    found = [(entry["step"], entry["filtering"]["samples"]) for entry in course(folder) if "filtering" in entry]
+    ends = [*(-(-number * records // batch) for number in (1, 2, 3)), steps]
+    assert found == [(end, (end - begin) * batch) for begin, end in pairwise([0, *ends])]
+    assert sum("loss" in entry for entry in course(folder)) < len(found)
 
 
 @pytest.mark.slow

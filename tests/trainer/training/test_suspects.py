@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 import torch
@@ -101,8 +103,18 @@ def test_hostile_text_stays_text_and_a_picture_that_is_gone_is_named():
     assert "picture cannot be read" in text
 
 
-def test_a_pass_without_rejected_records_says_so_and_only_the_last_passes_are_shown():
-    text = "".join(suspects_section(found_by(PASSES + 3), table(query=[]), lambda location: Image.new("RGB", (1, 1))))
-    assert text.count("No record was rejected") == PASSES
-    assert f"Pass {PASSES + 3}:" in text
-    assert "Pass 3:" not in text
+def numbers_shown(count: int) -> tuple[list[int], str]:
+    text = "".join(suspects_section(found_by(count), table(query=[]), lambda location: Image.new("RGB", (1, 1))))
+    return [int(number) for number in re.findall(r"<h3>Pass (\d+):", text)], text
+
+
+def test_a_pass_without_rejected_records_says_so():
+    assert numbers_shown(PASSES)[1].count("No record was rejected") == PASSES
+
+
+def test_of_many_passes_the_first_and_the_last_are_shown_and_the_gap_is_named():
+    assert numbers_shown(PASSES)[0] == [*range(1, PASSES + 1)]
+    shown, text = numbers_shown(PASSES + 3)
+    assert shown == [1, *range(5, PASSES + 4)]
+    assert "3 passes after the first are left out here" in text[text.index("Pass 1:") : text.index("Pass 5:")]
+    assert "left out here" not in numbers_shown(PASSES)[1]
