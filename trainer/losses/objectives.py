@@ -44,8 +44,6 @@ class ObjectiveWeights(nn.Module):
     """
 
     _last: Tensor
-    _total: Tensor
-    _samples: Tensor
 
     def __init__(
         self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
@@ -54,7 +52,7 @@ class ObjectiveWeights(nn.Module):
         self.trains_routers = weighing == "literal"
         self.sparsity, self.sparsity_start = sparsity, sparsity_start
         self.matrix = nn.Parameter(torch.zeros(experts, objectives))
-        self.reset()
+        self._forget()
 
     def forward(self, routing: Tensor, objectives: Tensor, matrix: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Weights of this rank's samples (N,), and what trains W* besides, a scalar.
@@ -79,8 +77,6 @@ class ObjectiveWeights(nn.Module):
         if get_world_size() > 1:
             total, samples = collectives.all_reduce(total), samples.clone()
             torch.distributed.all_reduce(samples)
-        self._total = self._total.to(total) + total.detach()
-        self._samples = self._samples.to(samples) + samples
         return total / samples.clamp(min=1)[:, None], samples
 
     def weights(self, use: Tensor, samples: Tensor, matrix: Tensor) -> Tensor:
@@ -103,21 +99,14 @@ class ObjectiveWeights(nn.Module):
         return penalty
 
     @torch.no_grad()
-    def read(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Last weights (objectives,), p (experts, objectives), and mean routing since the last reading, by objective.
-
-        The latter has the shape (objectives, experts). An objective without samples has NaN. Starts anew.
-        """
-        found = self._last, self.matrix.softmax(dim=1), self._total / self._samples[:, None]
-        self.reset()
+    def read(self) -> tuple[Tensor, Tensor]:
+        """Last weights (objectives,), NaN for one without samples, and p (experts, objectives). Starts anew."""
+        found = self._last, self.matrix.softmax(dim=1)
+        self._forget()
         return found
 
-    def reset(self) -> None:
-        """Forget what was used."""
-        experts, objectives = self.matrix.shape
-        self._last = torch.full((objectives,), torch.nan)
-        self._total = torch.zeros(objectives, experts)
-        self._samples = torch.zeros(objectives)
+    def _forget(self) -> None:
+        self._last = torch.full((self.matrix.shape[1],), torch.nan)
 
 
 def entropy(log_p: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ LINES: dict[str, tuple[str, ...]] = {
 SHARES: dict[str, tuple[str, Sequence[str], str]] = {
     "expert_load": (
         "Expert load, {} tokens",
-        ("other", "category", "attribute"),
+        ("visual", "other", "category", "attribute"),
         "Mean routing weight of every expert on {} tokens over steps",
     ),
     "expert_use": (

@@ -35,9 +35,9 @@ def write_report(
 
     ``history`` holds one dict per log event in order: ``stage``, ``step`` and any of ``loss``, ``learning_rate``,
     ``grad_norm``, ``temperature``, ``negatives``, ``masked``, ``queries``, ``intra``, ``intra_temperature``, ``kept``,
-    ``weight_*`` of objectives, ``expert_load`` (token type to mean weight per expert), ``expert_use`` (query modality
-    to the same of free experts), ``expert_objectives`` (objectives per free expert), ``eval_*``. Numbers that are
-    missing leave their chart out. ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and
+    ``weight_*`` of objectives, ``expert_load`` (kind of token to mean weight by expert), ``expert_use`` (query
+    modality to the same of free experts), ``expert_objectives`` (objectives per free expert), ``eval_*``. Numbers that
+    are missing leave their chart out. ``setup`` is nested and becomes tables, one per part; an entry with ``value`` and
     ``reason`` shows both. All text is escaped, since it may come from a catalog; ``sections`` are HTML already and
     stand between charts and tables.
     """

@@ -39,9 +39,12 @@ class MoonTrainer(SentenceTransformerTrainer):
         self._expert_load, self._pass_steps = expert_load, max(Fraction(1), pass_steps)
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Columns and labels; what the collator says of the samples goes to the loss."""
-        self.loss.samples = inputs.get("samples")
-        return super().collect_features(inputs)
+        """Columns and labels; what the collator says of the samples goes to the loss, and to the watch over experts."""
+        self.loss.samples = samples = inputs.get("samples")
+        columns, labels = super().collect_features(inputs)
+        if samples is not None and labels is not None:
+            self._expert_load.begin(samples, labels)
+        return columns, labels
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """As ever; a pass over the records that this step ends is closed, whenever the next log entry comes.
@@ -71,11 +74,10 @@ class MoonTrainer(SentenceTransformerTrainer):
         beside: dict[str, Any] = {}
         if "loss" in logs:
             logs = {**logs, **{name: round(float(value), 5) for name, value in self.loss.stats.items()}}
-            if load := self._expert_load.read():
-                beside["expert_load"] = load
+            beside = {**self._expert_load.read()}
             if self.loss.objective_weights is not None:
-                weights, by_expert = read_objectives(self.loss.objective_weights)
-                logs, beside = {**logs, **weights}, {**beside, **by_expert}
+                weights, beside["expert_objectives"] = read_objectives(self.loss.objective_weights)
+                logs = {**logs, **weights}
         if "train_runtime" in logs:
             self._close_pass(self.state.global_step)
         super().log(logs, start_time)

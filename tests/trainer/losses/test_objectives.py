@@ -173,17 +173,13 @@ def test_sparsity_makes_experts_specialise():
     assert (weights.matrix.softmax(dim=1).max(dim=1).values > before).all()
 
 
-def test_what_was_used_is_read_as_means_over_all_batches_since_the_last_reading():
+def test_the_weights_of_the_last_batch_are_read_once():
     weights = module("balanced")
-    parts = [batch(seed, objectives=2) for seed in range(3)]
-    for part in parts:
-        of_samples, _ = weights(*part, weights.matrix, 0)
-    last, p, used = weights.read()
-    assert torch.equal(last[parts[-1][1]], of_samples)
-    routing, objectives = (torch.cat(part) for part in zip(*parts, strict=True))
+    for seed in range(3):
+        routing, objectives = batch(seed, objectives=2)
+        of_samples, _ = weights(routing, objectives, weights.matrix, 0)
+    last, p = weights.read()
+    assert torch.equal(last[objectives], of_samples)
+    assert last[2].isnan()
     np.testing.assert_allclose(p, softmax(weights.matrix), rtol=1e-5)
-    for m in range(2):
-        torch.testing.assert_close(used[m], routing[objectives == m].mean(dim=0).detach())
-    assert used[2].isnan().all()
-    weights(*parts[0], weights.matrix, 0)
-    assert not torch.equal(weights.read()[2][:2], used[:2])
+    assert weights.read()[0].isnan().all()

@@ -81,8 +81,10 @@ def test_a_whole_run_writes_a_checkpoint_its_record_its_course_and_a_report(run,
     steps = [(stage, step) for stage, step, _ in losses(folder)]
     assert steps == [("skip", n) for n in range(1, 5)] + [("all", n) for n in range(1, 7)]
     assert all(entry["temperature"] == pytest.approx(0.05, abs=0.01) for entry in course(folder) if "loss" in entry)
-    assert "expert_load" in course(folder)[-4]
-    assert "<svg" in (folder / "report.html").read_text()
+    last = [entry for entry in course(folder) if "loss" in entry][-1]
+    assert "visual" in last["expert_load"]
+    assert last["expert_use"]
+    assert "Expert use, " in (folder / "report.html").read_text()
     assert list((folder / "tensorboard" / "all").iterdir())
     assert not (folder / "unfinished").exists()
     trained, untrained = load_module(str(folder)), load_module(str(checkpoint))
@@ -194,7 +196,8 @@ def test_weights_of_objectives_and_filtering_train_and_tell_of_it(run, wishes):
     assert best
     steps = [entry for entry in course(folder) if "loss" in entry]
     weighed = wishes.get("objective_weights") is not None
-    assert all(("expert_use" in entry) == weighed for entry in steps)
+    assert all(entry["expert_use"].keys() <= {"image", "text", "both"} for entry in steps)
+    assert all(("expert_objectives" in entry) == weighed for entry in steps)
     assert any("weight_image" in entry for entry in steps) == weighed
     found = [entry["filtering"] for entry in course(folder) if "filtering" in entry]
     assert (folder / "suspects.csv").exists() == (folder / "suspects.parquet").exists() == bool(found)

@@ -24,6 +24,7 @@ CHARTS = [
     "Samples counted in full",
     "Learning rate",
     "Gradient norm",
+    "Expert load, visual tokens",
     "Expert load, other tokens",
     "Expert load, category tokens",
     "Expert load, attribute tokens",
@@ -31,7 +32,12 @@ CHARTS = [
     "Expert use, both queries",
     "Objectives of every expert",
 ]
-EVEN = {"other": [0.5, 0.5, 0, 0], "category": [0.3, 0.3, 0.4, 0], "attribute": [0.2, 0.2, 0, 0.6]}
+EVEN = {
+    "visual": [0.9, 0.1, 0, 0],
+    "other": [0.5, 0.5, 0, 0],
+    "category": [0.3, 0.3, 0.4, 0],
+    "attribute": [0.2, 0.2, 0, 0.6],
+}
 USE = {"image": [0.7, 0.3], "both": [0.4, 0.6]}
 
 
