@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -37,6 +38,15 @@ SCHEMA = pa.schema(
 )
 """A ``title``, or the ``path`` of a picture below the folder and the ``picture`` it is made of; ``source``: a hash."""
 NOTE = b"augmented"
+
+
+def augmented_fingerprint(folder: Path) -> str:
+    """A hash that changes whenever what `trainer augment` wrote does. Raises CatalogError if it cannot be read."""
+    try:
+        with (folder / FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CatalogError(f"{folder}: no augmented data ({error}); make them with `trainer augment`") from error
 
 
 class Augmented:

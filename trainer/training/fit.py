@@ -24,7 +24,7 @@ from app.moon.fingerprint import checkpoint_folder
 from app.moon.load import moon_model
 from app.moon.transformer import MoonTransformer
 from app.settings import Settings, read_settings
-from trainer.data.augmented import Augmented
+from trainer.data.augmented import Augmented, augmented_fingerprint
 from trainer.data.boxes import BoxCache
 from trainer.data.corpus import Corpus
 from trainer.data.detect import Format
@@ -94,6 +94,8 @@ def fit(
     name = config.model or preset_of(config).base or settings.model
     plan = make_plan(config, name, len(split.train), *model_size(name), state.num_processes)
     run = {**asdict(config), "data": corpus.info["fingerprint"], "processes": state.num_processes}
+    if config.augmented is not None:
+        run["content of augmented"] = augmented_fingerprint(config.augmented)
     with claimed(out, run) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
         torch.manual_seed(config.seed)

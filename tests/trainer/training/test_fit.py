@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from app.errors import BadInputError, ModelError
+from app.errors import BadInputError, CatalogError, ModelError
 from app.moon.embedder import load_encoder
 from app.moon.load import load_module, moon_model
 from app.moon.prompt import model_input
@@ -24,6 +24,7 @@ from app.schema import Query
 from app.settings import Settings
 from tests.app.moon.tiny_models import picture_processors, write_base
 from trainer.data.augmented import NOTE, SCHEMA
+from trainer.data.corpus import Corpus
 from trainer.data.record import Item
 from trainer.data.splits import training_rows
 from trainer.training import fit as fit_module
@@ -120,26 +121,44 @@ def test_a_run_that_was_cut_off_goes_on_with_the_losses_of_an_unbroken_one(run, 
     assert records[0]["dev_box_iou"] == pytest.approx(records[1]["dev_box_iou"])
 
 
+def write_augmented(folder: Path, corpus: Corpus, items: Sequence[Item], word: str = "Enriched") -> Path:
+    """A title and a picture for each of the items."""
+    Image.new("RGB", (64, 64), "red").save(folder / "new.webp")
+    titles = [{"id": item.id, "title": f"{word} {item.title}"} for item in items]
+    pictures = [{"id": item.id, "path": "new.webp", "picture": item.pictures[0].location} for item in items]
+    note = {NOTE: json.dumps({"corpus": corpus.info["fingerprint"]})}
+    table = pa.Table.from_pylist(titles + pictures, schema=SCHEMA.with_metadata(note))
+    pq.write_table(table, folder / "augmented.parquet")
+    return folder
+
+
+def positives(corpus: Corpus, split: str) -> list[Item]:
+    return [corpus.item(row) for row in sorted({corpus.record(row).positive for row in corpus.rows_of(split)})]
+
+
 @pytest.mark.slow
 def test_a_run_draws_augmented_products_of_its_own_training_split_alone(run, corpus, tmp_path):
-    products = {split: {corpus.record(row).positive for row in corpus.rows_of(split)} for split in ("train", "test")}
-    trained, tested = ([corpus.item(row) for row in sorted(products[split])] for split in ("train", "test"))
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "new.webp")
-
-    def augmented(*items: Item) -> Path:
-        titles = [{"id": item.id, "title": f"Enriched {item.title}"} for item in items]
-        pictures = [{"id": item.id, "path": "new.webp", "picture": item.pictures[0].location} for item in items]
-        note = {NOTE: json.dumps({"corpus": corpus.info["fingerprint"]})}
-        table = pa.Table.from_pylist(titles + pictures, schema=SCHEMA.with_metadata(note))
-        pq.write_table(table, tmp_path / "augmented.parquet")
-        return tmp_path
-
+    trained, tested = positives(corpus, "train"), positives(corpus, "test")
     with pytest.raises(ModelError, match="held-out data are never augmented"):
-        run("refused", augmented=augmented(*trained, tested[0]))
-    folder, _ = run(augmented=augmented(*trained), augmented_share=1.0)
+        run("refused", augmented=write_augmented(tmp_path, corpus, [*trained, tested[0]]))
+    folder, _ = run(augmented=write_augmented(tmp_path, corpus, trained), augmented_share=1.0)
     record = json.loads((folder / "training.json").read_text())
     assert record["plan"]["augmented"]["value"] == f"{len(trained)} titles, {len(trained)} pictures"
     assert record["broken_records"] == 0
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_goes_on_with_the_augmented_data_that_it_began_with_alone(run, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_module, "_train", lambda *_: (_ for _ in ()).throw(PowerCutError))
+    trained = positives(corpus, "train")
+    for _ in range(2):
+        with pytest.raises(PowerCutError):
+            run(augmented=write_augmented(tmp_path, corpus, trained))
+    with pytest.raises(BadInputError, match=r"unfinished run with other settings \(content of augmented\)"):
+        run(augmented=write_augmented(tmp_path, corpus, trained, "Other"))
+    (tmp_path / "augmented.parquet").unlink()
+    with pytest.raises(CatalogError, match="no augmented data"):
+        run(augmented=tmp_path)
 
 
 @pytest.mark.slow
