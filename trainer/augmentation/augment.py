@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from trainer.augmentation.candidates import EditPicture, Workbench
 from trainer.augmentation.config import AugmentConfig
 from trainer.augmentation.kept import KeptProducts
 from trainer.augmentation.pictures import Studio
-from trainer.augmentation.rules import names_in
+from trainer.augmentation.rules import fields_refusal, refusal
 from trainer.augmentation.selection import Outcome, Search, select
 from trainer.augmentation.sheet import SHOWN, write_sheet
 from trainer.augmentation.titles import ModelTitles, TitleMaker, from_fields
+from trainer.augmentation.vocabulary import read_vocabulary
 from trainer.data.ahead import run_ahead
 from trainer.data.corpus import Corpus
 from trainer.data.leakage import held_out_items
@@ -67,12 +69,15 @@ def augment(
     Raises CatalogError if no product is left, or another run is at the folder.
     """
     train = training_rows(corpus).train
-    rows, held_out = _products(corpus, train, config)
+    known, held_out = _products(corpus, train)
+    rows = known
+    if config.limit is not None and config.limit < len(known):
+        rows = np.sort(np.random.default_rng(config.seed).choice(known, config.limit, replace=False))
     rooms = Scenes(corpus, train, find_box, store.read).rooms if "scene" in config.pictures else []
-    names = names_in(corpus.item(row) for row in rows) if write_title is not None else frozenset()
     titles: dict[str, TitleMaker | None] = {"fields": from_fields, "model": write_title, "none": None}
     bench = Workbench(
-        config, embedder, store, find_box, Studio(rooms, store.read), titles[config.titles], edit, names, out
+        *(config, embedder, store, find_box, Studio(rooms, store.read), titles[config.titles], edit),
+        *(_rules(corpus, known, config), out),
     )
     with KeptProducts(out) as kept:
         sources, made = _make(corpus, rows, bench, kept, track)
@@ -88,8 +93,15 @@ def augment(
     return Augmentation(len(rows), made, held_out, outcome)
 
 
-def _products(corpus: Corpus, train: NDArray[np.int64], config: AugmentConfig) -> tuple[NDArray[np.int64], int]:
-    """Rows of the products to augment, each id once, ascending; and how many are held out."""
+def _rules(corpus: Corpus, rows: NDArray[np.int64], config: AugmentConfig) -> Callable[[str, Item], str]:
+    """Why a title may not stand for a product; the products ``rows`` lend their words to titles of a model."""
+    if config.titles != "model":
+        return fields_refusal
+    return partial(refusal, vocabulary=read_vocabulary(map(corpus.item, rows), len(rows)))
+
+
+def _products(corpus: Corpus, train: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Rows of the products that may be augmented, each id once, ascending; and how many are held out."""
     columns = corpus.columns
     named = np.concatenate([columns["positive"][train], columns["negative"][train]])
     named = np.unique(named[named >= 0])
@@ -101,10 +113,7 @@ def _products(corpus: Corpus, train: NDArray[np.int64], config: AugmentConfig) -
             f"{corpus.name}: every product of the training records is asked for by development or test records too, "
             "and these are never augmented; give the data splits by product."
         )
-    held_out = len(named) - len(rows)
-    if config.limit is not None and config.limit < len(rows):
-        rows = np.sort(np.random.default_rng(config.seed).choice(rows, config.limit, replace=False))
-    return rows, held_out
+    return rows, len(named) - len(rows)
 
 
 def _make(

@@ -21,8 +21,7 @@ from app.schema import CATEGORY_SEPARATOR, Box, Product, Query
 from trainer.augmentation.config import EDITED, TITLE, AugmentConfig
 from trainer.augmentation.kept import Candidate, Kept
 from trainer.augmentation.pictures import Made, NotPossibleError, Studio, Subject, is_sided
-from trainer.augmentation.rules import refusal
-from trainer.augmentation.titles import TitleMaker
+from trainer.augmentation.titles import PROMPT, TitleMaker
 from trainer.data.ahead import run_ahead
 from trainer.data.pictures import PictureStore, shown_box
 from trainer.data.record import Item, Picture
@@ -43,8 +42,7 @@ EditPicture = Callable[[Item, Image, random.Random], Image]
 class Workbench:
     """What candidates are made with; ``write_title`` None for no titles, ``edit`` None for no edited pictures.
 
-    ``names`` are brands and models of the data set that a title may not take from another record. Pictures are written
-    below ``out``.
+    ``refuse`` says why a title may not stand for a product. Pictures are written below ``out``.
     """
 
     config: AugmentConfig
@@ -54,13 +52,15 @@ class Workbench:
     studio: Studio
     write_title: TitleMaker | None
     edit: EditPicture | None
-    names: frozenset[tuple[str, ...]]
+    refuse: Callable[[str, Item], str]
     out: Path
 
     def source(self, item: Item) -> str:
         """The hash of all that shapes what is made of a product: its content, the settings and the models."""
         pictures = [(self._digest(own), self.find_box(own, item.title)) for own in item.pictures[:MAX_PICTURES]]
         wishes = {key: getattr(self.config, key) for key in ("titles", "pictures", "model", "editor", "seed")}
+        if self.config.model is not None:
+            wishes["prompt"] = PROMPT
         content = {**asdict(replace(item, id="", pictures=(), answers=())), "pictures": pictures}
         told = json.dumps([VERSION, wishes, self.embedder.fingerprint, content])
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
@@ -107,7 +107,7 @@ class Workbench:
             return
         image = draft.subjects[0][1].image if draft.subjects else None
         title, reason = self.write_title(draft.item, image, draft.rng(TITLE))
-        draft.add(Candidate(TITLE, title, reason=reason or refusal(title, draft.item, self.names)))
+        draft.add(Candidate(TITLE, title, reason=reason or self.refuse(title, draft.item)))
 
     def _add_edited(self, draft: Draft) -> None:
         if self.edit is not None and draft.subjects:

@@ -13,7 +13,8 @@ from app.moon.chat import ask, load_chat_model
 from app.moon.grounding import FENCE
 from app.moon.segments import clean
 from app.schema import CATEGORY_SEPARATOR
-from trainer.augmentation.rules import folded, longest, scripts
+from trainer.augmentation.rules import FLOOR, longest
+from trainer.augmentation.words import folded, scripts
 from trainer.data.record import Item
 
 MOST_ADDED = 4
@@ -30,8 +31,8 @@ MAX_NEW_TOKENS = 160
 MAX_VALUES, MAX_CHARS = 24, 400
 PROMPT = (
     "Write a richer title for this product of an online shop, in the language of its title. Keep the title's words and "
-    "add what its attributes and the picture say. Write added words in lower case. Name no number, brand or model that "
-    "is not given. At most {limit} characters.\n{fields}\n"
+    "add what its attributes and the picture say. Write added words in lower case and take common ones. Name no "
+    "number, brand or model that is not given. At most {limit} characters.\n{fields}\n"
     'Answer with JSON only: {{"title": "..."}}'
 )
 
@@ -61,7 +62,7 @@ def from_fields(item: Item, image: Image | None, rng: random.Random) -> tuple[st
     for value in (category, *values):
         value = " ".join(value.split())
         longer = f"{title}{separator}{value}" if title else value
-        fits = len(value) <= LONGEST_VALUE and len(longer) <= longest(item.title) and added < MOST_ADDED
+        fits = len(value) <= LONGEST_VALUE and len(longer) <= longest(item.title, FLOOR) and added < MOST_ADDED
         if fits and _lacks(title, value) and (not own or own.issuperset(scripts(value))):
             title, added = longer, added + 1
     return (title, "") if added else ("", "the record holds nothing that the title lacks")
@@ -87,6 +88,8 @@ class ModelTitles:
         return cls(*load_chat_model(name, device, "model that writes titles"))
 
     def __call__(self, item: Item, image: Image | None, rng: random.Random) -> tuple[str, str]:
+        if not item.title.strip():
+            return "", "the record has no title to enrich"
         answer, _ = ask(self._model, self._processor, image, prompt(item), MAX_NEW_TOKENS)
         title = parse_title(answer)
         return (answer, "the answer is not JSON with a title alone") if title is None else (title, "")

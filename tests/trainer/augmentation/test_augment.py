@@ -176,7 +176,7 @@ def test_titles_of_a_model_pass_the_rules_or_are_listed_with_what_it_wrote(run):
 
     def write(item, image, rng):
         assert image is not None
-        return next(answers, (f"{item.title}, comfortable", ""))
+        return next(answers, (f"{item.title} {item.category[0]}", ""))
 
     wishes = {"titles": "model", "model": "m", "pictures": ()}
     augmented, rejects = tables(run(by=FlatEmbedder(), write_title=write, **wishes)[0])
@@ -185,7 +185,7 @@ def test_titles_of_a_model_pass_the_rules_or_are_listed_with_what_it_wrote(run):
         ("what?", "the answer is not JSON with a title alone"),
     ]
     assert len(augmented) == 8
-    assert augmented["title"].str.ends_with(", comfortable").all()
+    assert augmented["title"].str.ends_with(" Home").all()
 
 
 def test_edited_pictures_come_from_the_editor(run):

@@ -15,7 +15,7 @@ from transformers import BatchFeature
 from app.errors import ModelError
 from app.settings import ROOT
 from tests.app.moon.tiny_models import picture_processors, write_base
-from trainer.augmentation.rules import names_in, refusal
+from trainer.augmentation.rules import fields_refusal
 from trainer.augmentation.titles import ModelTitles, from_fields, parse_title, prompt
 from trainer.data.record import Item
 
@@ -58,10 +58,9 @@ def test_titles_of_fields_pass_the_rules_on_the_home_goods_set():
         Item(row["id"], row["title"], category=tuple(row["category"]), attributes=own)
         for row, own in zip(rows, attributes, strict=True)
     ]
-    names = names_in(items)
     made = [(item, title) for item in items if (title := enriched(item))]
     assert len(made) > 150
-    assert [(item.title, title) for item, title in made if refusal(title, item, names)] == []
+    assert [(item.title, title) for item, title in made if fields_refusal(title, item)] == []
 
 
 @pytest.mark.parametrize(
@@ -129,6 +128,16 @@ def test_a_product_without_pictures_is_asked_for_in_words():
     processor = ReadingProcessor()
     ModelTitles(WritingModel("x"), processor)(CHAIR, None, random.Random(0))
     assert [part["type"] for part in processor.content] == ["text"]
+
+
+def test_a_model_is_told_of_the_twice_as_many_characters_that_pass_the_rules():
+    assert "At most 18 characters" in prompt(CHAIR)
+
+
+def test_a_product_without_a_title_has_none_to_enrich():
+    write = ModelTitles(WritingModel('{"title": "White chair"}'), ReadingProcessor())
+    item = Item("1", " ", attributes={"color": ("white",)})
+    assert write(item, None, random.Random(0)) == ("", "the record has no title to enrich")
 
 
 def test_what_a_model_wrote_instead_is_kept_with_the_reason():
