@@ -16,10 +16,10 @@ from app.errors import CatalogError
 from app.schema import Box
 from trainer.augmentation.candidates import EditPicture, Workbench
 from trainer.augmentation.config import AugmentConfig
-from trainer.augmentation.kept import KeptProducts
-from trainer.augmentation.pictures import Studio
+from trainer.augmentation.kept import KeptProducts, Room
+from trainer.augmentation.rooms import Rooms
 from trainer.augmentation.rules import fields_refusal, refusal
-from trainer.augmentation.selection import Outcome, Search, select
+from trainer.augmentation.selection import Demands, Outcome, Search, select
 from trainer.augmentation.sheet import SHOWN, write_sheet
 from trainer.augmentation.titles import ModelTitles, TitleMaker, from_fields
 from trainer.augmentation.vocabulary import read_vocabulary
@@ -30,7 +30,6 @@ from trainer.data.mine_vectors import Track
 from trainer.data.pictures import PictureStore
 from trainer.data.record import Item, Picture
 from trainer.data.splits import training_rows
-from trainer.training.staging import Scenes
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +72,15 @@ def augment(
     rows = known
     if config.limit is not None and config.limit < len(known):
         rows = np.sort(np.random.default_rng(config.seed).choice(known, config.limit, replace=False))
-    rooms = Scenes(corpus, train, find_box, store.read).rooms if "scene" in config.pictures else []
+    rooms = Rooms(corpus, train, find_box, store) if "scene" in config.pictures else None
     titles: dict[str, TitleMaker | None] = {"fields": from_fields, "model": write_title, "none": None}
-    bench = Workbench(
-        *(config, embedder, store, find_box, Studio(rooms, store.read), titles[config.titles], edit),
-        *(_rules(corpus, known, config), out),
-    )
+    bench = Workbench(config, embedder, store, find_box, rooms, titles[config.titles], edit, out)
+    demands = Demands(config, _rules(corpus, known, config), rooms.hold if rooms else _no_room)
     with KeptProducts(out) as kept:
         sources, made = _make(corpus, rows, bench, kept, track)
         note = {"corpus": corpus.info["fingerprint"], "model": embedder.fingerprint, **asdict(config)}
         outcome = select(
-            *(corpus, rows, sources, kept, out, config),
+            *(corpus, rows, sources, kept, out, demands),
             search=search,
             dimensions=embedder.dimensions,
             note=note,
@@ -98,6 +95,11 @@ def _rules(corpus: Corpus, rows: NDArray[np.int64], config: AugmentConfig) -> Ca
     if config.titles != "model":
         return fields_refusal
     return partial(refusal, vocabulary=read_vocabulary(map(corpus.item, rows), len(rows)))
+
+
+def _no_room(room: Room) -> bool:
+    """For runs that make no scenes."""
+    return False
 
 
 def _products(corpus: Corpus, train: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

@@ -21,6 +21,7 @@ from app.schema import CATEGORY_SEPARATOR, Box, Product, Query
 from trainer.augmentation.config import EDITED, TITLE, AugmentConfig
 from trainer.augmentation.kept import Candidate, Kept
 from trainer.augmentation.pictures import Made, NotPossibleError, Studio, Subject, is_sided
+from trainer.augmentation.rooms import Rooms
 from trainer.augmentation.titles import PROMPT, TitleMaker
 from trainer.data.ahead import run_ahead
 from trainer.data.pictures import PictureStore, shown_box
@@ -42,18 +43,20 @@ EditPicture = Callable[[Item, Image, random.Random], Image]
 class Workbench:
     """What candidates are made with; ``write_title`` None for no titles, ``edit`` None for no edited pictures.
 
-    ``refuse`` says why a title may not stand for a product. Pictures are written below ``out``.
+    ``rooms`` are None where no scenes are made. Pictures are written below ``out``.
     """
 
     config: AugmentConfig
     embedder: Embedder
     store: PictureStore
     find_box: FindBox
-    studio: Studio
+    rooms: Rooms | None
     write_title: TitleMaker | None
     edit: EditPicture | None
-    refuse: Callable[[str, Item], str]
     out: Path
+
+    def __post_init__(self) -> None:
+        self._studio = Studio(self.rooms.photos if self.rooms else (), self.store.read)
 
     def source(self, item: Item) -> str:
         """The hash of all that shapes what is made of a product: its content, the settings and the models."""
@@ -61,6 +64,8 @@ class Workbench:
         wishes = {key: getattr(self.config, key) for key in ("titles", "pictures", "model", "editor", "seed")}
         if self.config.model is not None:
             wishes["prompt"] = PROMPT
+        if self.rooms is not None and not self.rooms.photos:
+            wishes["rooms"] = 0
         content = {**asdict(replace(item, id="", pictures=(), answers=())), "pictures": pictures}
         told = json.dumps([VERSION, wishes, self.embedder.fingerprint, content])
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
@@ -82,24 +87,24 @@ class Workbench:
     def _draft(self, product: tuple[str, Item]) -> Draft:
         """A product's pictures, read, and what needs no model."""
         draft = Draft(*product)
-        for picture in draft.item.pictures[:MAX_PICTURES]:
+        for place, picture in enumerate(draft.item.pictures[:MAX_PICTURES]):
             try:
                 image = self.store.read(picture.location)
             except BadInputError as error:
-                draft.add(Candidate(UNREADABLE, picture.location, reason=str(error)))
+                draft.add(Candidate(UNREADABLE, picture=place, reason=str(error)))
                 continue
             box = self.find_box(picture, draft.item.title)
             shown = shown_box(box, image) if box is not None else None
-            draft.subjects.append((picture.location, Subject(image, shown, is_sided(draft.item))))
+            draft.subjects.append((place, Subject(image, shown, is_sided(draft.item))))
         for kind in self.config.pictures if draft.subjects else ():
             rng = draft.rng(kind)
-            location, subject = rng.choice(draft.subjects)
+            place, subject = rng.choice(draft.subjects)
             try:
-                made = self.studio.make(kind, subject, rng)
+                made = self._studio.make(kind, subject, rng)
             except (NotPossibleError, BadInputError) as error:
-                draft.add(Candidate(kind, location, location, reason=str(error)))
+                draft.add(Candidate(kind, picture=place, reason=str(error)))
             else:
-                self._add_picture(draft, kind, location, made)
+                self._add_picture(draft, kind, place, made)
         return draft
 
     def _add_title(self, draft: Draft) -> None:
@@ -107,15 +112,15 @@ class Workbench:
             return
         image = draft.subjects[0][1].image if draft.subjects else None
         title, reason = self.write_title(draft.item, image, draft.rng(TITLE))
-        draft.add(Candidate(TITLE, title, reason=reason or self.refuse(title, draft.item)))
+        draft.add(Candidate(TITLE, title, reason=reason))
 
     def _add_edited(self, draft: Draft) -> None:
         if self.edit is not None and draft.subjects:
             rng = draft.rng(EDITED)
-            location, subject = rng.choice(draft.subjects)
-            self._add_picture(draft, EDITED, location, Made(self.edit(draft.item, subject.image, rng)))
+            place, subject = rng.choice(draft.subjects)
+            self._add_picture(draft, EDITED, place, Made(self.edit(draft.item, subject.image, rng)))
 
-    def _add_picture(self, draft: Draft, kind: str, location: str, made: Made) -> None:
+    def _add_picture(self, draft: Draft, kind: str, place: int, made: Made) -> None:
         """Write it under its content's name, whole or not at all."""
         path = Path(IMAGES) / draft.source[:2] / f"{draft.source}-{kind}.webp"
         file = self.out / path
@@ -123,16 +128,17 @@ class Workbench:
         unfinished = file.with_suffix(".tmp")
         made.image.save(unfinished, "WEBP", quality=QUALITY)
         unfinished.replace(file)
-        draft.add(Candidate(kind, str(path), location, made.box), made.image)
+        room = self.rooms.told(made.room) if self.rooms and made.room else None
+        draft.add(Candidate(kind, str(path), place, made.box, room), made.image)
 
 
 @dataclass
 class Draft:
-    """A product by its source, its pictures by location, and candidates, each with its picture if it is one."""
+    """A product by its source, those of its pictures that can be read with their places, and what is made of them."""
 
     source: str
     item: Item
-    subjects: list[tuple[str, Subject]] = field(default_factory=list)
+    subjects: list[tuple[int, Subject]] = field(default_factory=list)
     candidates: list[tuple[Candidate, Image | None]] = field(default_factory=list)
 
     def rng(self, purpose: str) -> random.Random:

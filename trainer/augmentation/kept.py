@@ -18,13 +18,17 @@ from app.errors import CatalogError
 from app.schema import Box
 
 FILE = "kept.sqlite"
+VERSION = 2
+"""Of the tables; a file of another one is not read."""
 Vector = NDArray[np.float16]
+Room = tuple[str, str]
+"""A photo's location, and the hash of its file."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS products (source TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS candidates (
-    source TEXT, place INTEGER, kind TEXT, what TEXT, picture TEXT, box TEXT, reason TEXT,
-    vector BLOB, score REAL, category_score REAL, PRIMARY KEY (source, place)
+    source TEXT, place INTEGER, kind TEXT, what TEXT, picture INTEGER, box TEXT, room TEXT,
+    reason TEXT, vector BLOB, score REAL, category_score REAL, PRIMARY KEY (source, place)
 ) WITHOUT ROWID;
 """
 
@@ -33,14 +37,16 @@ CREATE TABLE IF NOT EXISTS candidates (
 class Candidate:
     """An enriched title, or an expanded picture's path below the folder, of a product; or the ``reason`` for none.
 
-    ``picture`` is the location that a picture was made of, ``box`` its core product's box where that is known.
-    ``score`` and ``category_score`` are cosines with the product and its category, None without a vector or a category.
+    ``picture`` is the place among the product's pictures of the one that it was made of, which stays when they move;
+    ``box`` its core product's box where that is known, ``room`` the photo that the product was put into. ``score`` and
+    ``category_score`` are cosines with the product and its category, None without a vector or a category.
     """
 
     kind: str
-    what: str
-    picture: str = ""
+    what: str = ""
+    picture: int | None = None
     box: Box | None = None
+    room: Room | None = None
     reason: str = ""
     vector: Vector | None = None
     score: float | None = None
@@ -74,7 +80,7 @@ class KeptProducts:
             raise CatalogError(f"{self._folder}: another run adds to it; wait for it to end") from None
         try:
             self._database = sqlite3.connect(self._folder / FILE)
-            self._database.executescript(_TABLES)
+            self._prepare()
         except sqlite3.DatabaseError as error:
             self._lock.release()
             raise CatalogError(f"{self._folder / FILE}: {error}; remove it, and what it kept is made again") from error
@@ -85,6 +91,14 @@ class KeptProducts:
     ) -> None:
         self._database.close()
         self._lock.release()
+
+    def _prepare(self) -> None:
+        """Make the tables of a new file. Raises sqlite3.DatabaseError if it is no such file, or of another version."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and version != VERSION:
+            raise sqlite3.DatabaseError("it is of another version of the trainer")
+        self._database.executescript(f"{_TABLES} PRAGMA user_version = {VERSION};")
 
     def unknown(self, sources: Sequence[str]) -> list[str]:
         """Those that are not kept yet, each once."""
@@ -99,7 +113,7 @@ class KeptProducts:
             for product in products:
                 self._database.execute("INSERT INTO products VALUES (?, ?)", (product.source, _bytes(product.vector)))
                 rows = (_row(product.source, place, one) for place, one in enumerate(product.candidates))
-                self._database.executemany(f"INSERT INTO candidates VALUES ({_marks(10)})", rows)  # noqa: S608
+                self._database.executemany(f"INSERT INTO candidates VALUES ({_marks(11)})", rows)  # noqa: S608
 
     def product(self, source: str) -> Kept:
         """A product that was added."""
@@ -113,16 +127,14 @@ def _marks(count: int) -> str:
 
 
 def _row(source: str, place: int, one: Candidate) -> tuple:
-    box, vector = json.dumps(one.box), _bytes(one.vector)
-    return source, place, one.kind, one.what, one.picture, box, one.reason, vector, one.score, one.category_score
+    told = (one.kind, one.what, one.picture, json.dumps(one.box), json.dumps(one.room), one.reason)
+    return source, place, *told, _bytes(one.vector), one.score, one.category_score
 
 
 def _candidate(row: Sequence) -> Candidate:
-    kind, what, picture, box, reason, vector, score, category_score = row
-    sides = json.loads(box)
-    return Candidate(
-        kind, what, picture, tuple(sides) if sides else None, reason, _vector(vector), score, category_score
-    )
+    kind, what, picture, box, room, reason, vector, score, category_score = row
+    sides, photo = (tuple(found) if (found := json.loads(stored)) else None for stored in (box, room))
+    return Candidate(kind, what, picture, sides, photo, reason, _vector(vector), score, category_score)
 
 
 def _bytes(vector: Vector | None) -> bytes | None:

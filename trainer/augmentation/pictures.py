@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,10 +54,11 @@ class NotPossibleError(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """A picture made of another one, and its core product's box in its pixels where that is known and of use."""
+    """A picture made of another one, its core product's box in its pixels where that is known and of use, its room."""
 
     image: Image
     box: Box | None = None
+    room: Picture | None = None
 
 
 @dataclass
@@ -136,11 +137,13 @@ class Studio:
         if not self._rooms:
             raise NotPossibleError("no training photo has a box, so there is no room to stand in")
         cutout = None if subject.core is not None else _needed(subject.cutout)
-        room = self._room(rng.choice(self._rooms))
+        photo = rng.choice(self._rooms)
+        room = self._room(photo)
         if cutout is not None:
-            return Made(*placed(cutout, room, rng))
+            return Made(*placed(cutout, room, rng), photo)
         behind = ImageOps.fit(room, subject.image.size, Resampling.BICUBIC)
-        return _around(subject, behind.filter(ImageFilter.GaussianBlur(BLUR * max(behind.size))))
+        blurred = behind.filter(ImageFilter.GaussianBlur(BLUR * max(behind.size)))
+        return replace(_around(subject, blurred), room=photo)
 
     def _room(self, picture: Picture) -> Image:
         room = self._read(picture.location)

@@ -7,27 +7,23 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from trainer.augmentation.config import TITLE, AugmentConfig
-from trainer.augmentation.kept import Candidate, Kept, KeptProducts
-from trainer.data.augmented import FILE, NOTE, SCHEMA
+from trainer.augmentation.kept import Candidate, Kept, KeptProducts, Room
+from trainer.augmentation.tables import Tables
+from trainer.data.augmented import NOTE
 from trainer.data.corpus import Corpus
+from trainer.data.record import Item
 
-REJECTS, UNFINISHED = "rejects.parquet", "unfinished-"
-REJECT_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("id", "kind", "what")] + [("score", pa.float32())] + [("reason", pa.string())]
-)
+UNFINISHED = "unfinished-"
 BATCH = 256
 """Products that are judged together."""
 NEAREST = 32
@@ -50,44 +46,65 @@ class Outcome:
     shown: list[tuple[int, tuple[Candidate, ...], list[str]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Demands:
+    """What holds beside the comparison with other products, and is asked anew in every run.
+
+    ``refuse`` says why a title may not stand for a product, ``is_room`` whether a photo may still train.
+    """
+
+    config: AugmentConfig
+    refuse: Callable[[str, Item], str]
+    is_room: Callable[[Room], bool]
+
+    def unmet(self, one: Candidate, item: Item) -> str:
+        """The reason against a candidate of a product; empty if there is none."""
+        if one.reason:
+            return one.reason
+        if one.kind == TITLE and (reason := self.refuse(one.what, item)):
+            return reason
+        if one.room is not None and not self.is_room(one.room):
+            return "the photo of its room is none of the training data any more"
+        return _too_far(one, self.config)
+
+
 def select(
     corpus: Corpus,
     rows: NDArray[np.int64],
     sources: Sequence[str],
     kept: KeptProducts,
     out: Path,
-    config: AugmentConfig,
+    demands: Demands,
     *,
     search: Search,
     dimensions: int,
     note: dict[str, Any],
     shown: int,
 ) -> Outcome:
-    """Judge everything that was made of the items ``rows`` and write augmented.parquet and rejects.parquet to ``out``.
+    """Judge everything that was made of the items ``rows`` and write the tables to ``out``.
 
     The products' vectors lie in a temporary file meanwhile, two bytes per item and dimension. ``shown`` products,
     drawn at random, come back to be looked at.
     """
     result = Outcome()
-    looked_at = set(random.Random(config.seed).sample(range(len(rows)), min(shown, len(rows))))  # noqa: S311
-    schema = SCHEMA.with_metadata({NOTE: json.dumps(note)})
+    drawn = random.Random(demands.config.seed).sample(range(len(rows)), min(shown, len(rows)))  # noqa: S311
+    looked_at = set(drawn)
     for left_by_a_killed_run in out.glob(f"{UNFINISHED}*"):
         shutil.rmtree(left_by_a_killed_run)
-    with TemporaryDirectory(dir=out, prefix=UNFINISHED) as folder, ExitStack() as files:
+    with TemporaryDirectory(dir=out, prefix=UNFINISHED) as folder:
         gallery = _gallery(sources, kept, Path(folder), dimensions)
-        good = files.enter_context(pq.ParquetWriter(Path(folder) / FILE, schema))
-        bad = files.enter_context(pq.ParquetWriter(Path(folder) / REJECTS, REJECT_SCHEMA))
-        for start in range(0, len(rows), BATCH):
-            part = range(start, min(start + BATCH, len(rows)))
-            products = [kept.product(sources[place]) for place in part]
-            verdicts = _judge(corpus, rows, part, products, gallery, config, search)
-            _write(corpus, rows[start : start + BATCH], products, verdicts, good, bad)
-            for place, product, own in zip(part, products, verdicts, strict=True):
-                _count(result, product, own)
-                if place in looked_at:
-                    result.shown.append((int(rows[place]), product.candidates, own))
-        files.close()
-        for name in (FILE, REJECTS):
+        with Tables(Path(folder), {NOTE: json.dumps(note)}) as tables:
+            for start in range(0, len(rows), BATCH):
+                part = range(start, min(start + BATCH, len(rows)))
+                items = [corpus.item(rows[place]) for place in part]
+                products = [kept.product(sources[place]) for place in part]
+                verdicts = _judge(corpus, rows, part, items, products, gallery, demands, search)
+                tables.add(list(zip(items, products, verdicts, strict=True)))
+                for place, product, own in zip(part, products, verdicts, strict=True):
+                    _count(result, product, own)
+                    if place in looked_at:
+                        result.shown.append((int(rows[place]), product.candidates, own))
+        for name in tables.files:
             (Path(folder) / name).replace(out / name)
     return result
 
@@ -105,9 +122,10 @@ def _judge(
     corpus: Corpus,
     rows: NDArray[np.int64],
     part: range,
+    items: Sequence[Item],
     products: Sequence[Kept],
     gallery: NDArray[np.float16],
-    config: AugmentConfig,
+    demands: Demands,
     search: Search,
 ) -> list[list[str]]:
     """The reason against each candidate of each product, empty for those that are good."""
@@ -124,11 +142,8 @@ def _judge(
         for (key, candidate), near, own in zip(asked.items(), found, scores, strict=True):
             nearer[key] = _nearer(corpus, rows, part[key[0]], candidate, near, own)
     return [
-        [
-            one.reason or _too_far(one, config) or nearer.get((number, place), "")
-            for place, one in enumerate(product.candidates)
-        ]
-        for number, product in enumerate(products)
+        [demands.unmet(one, item) or nearer.get((number, place), "") for place, one in enumerate(product.candidates)]
+        for number, (item, product) in enumerate(zip(items, products, strict=True))
     ]
 
 
@@ -157,29 +172,6 @@ def _too_far(candidate: Candidate, config: AugmentConfig) -> str:
     if candidate.category_score is not None and candidate.category_score < config.min_category_score:
         return f"score with the category, {candidate.category_score:.2f}, below {config.min_category_score:g}"
     return ""
-
-
-def _write(
-    corpus: Corpus,
-    rows: NDArray[np.int64],
-    products: Sequence[Kept],
-    verdicts: Sequence[Sequence[str]],
-    good: pq.ParquetWriter,
-    bad: pq.ParquetWriter,
-) -> None:
-    augmented, rejects = list[dict[str, Any]](), list[dict[str, Any]]()
-    for row, product, own in zip(rows, products, verdicts, strict=True):
-        name = corpus.item(row).id
-        for one, reason in zip(product.candidates, own, strict=True):
-            if reason:
-                rejects.append({"id": name, "kind": one.kind, "what": one.what, "score": one.score, "reason": reason})
-                continue
-            is_title = one.kind == TITLE
-            what = {"title": one.what} if is_title else {"path": one.what, "picture": one.picture, "box": one.box}
-            scores = {"score": one.score, "category_score": one.category_score}
-            augmented.append({"id": name, "kind": one.kind, "source": product.source, **what, **scores})
-    good.write_table(pa.Table.from_pylist(augmented, schema=SCHEMA).replace_schema_metadata(good.schema.metadata))
-    bad.write_table(pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA))
 
 
 def _count(result: Outcome, product: Kept, verdicts: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from trainer.data.keys import title_key
 from trainer.data.record import Item
 
 LOOKED_AT = 100_000
-"""Products whose words are taken, evenly drawn: some 100 MB while the vocabulary is built."""
+"""Products whose words are taken, evenly drawn, so that memory does not grow with the catalog."""
 USES = 2
 """Products with different titles that must use a word."""
 NAME_WORDS = 4

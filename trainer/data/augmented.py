@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -21,6 +23,8 @@ from trainer.data.corpus import Corpus
 from trainer.data.keys import id_key
 from trainer.data.leakage import check_augmented
 from trainer.data.record import Item, Picture
+
+logger = logging.getLogger(__name__)
 
 FILE = "augmented.parquet"
 SCHEMA = pa.schema(
@@ -78,6 +82,12 @@ class Augmented:
         if note["corpus"] != corpus.info["fingerprint"]:
             raise CatalogError(f"{folder}: made of another data set than {corpus.name}; augment this one")
         check_augmented(corpus, train, table["id"].to_pylist(), folder)
+        if not _fits(table, corpus):
+            logger.warning(
+                "%s: no picture is made of one of %s, so none of them is shown; if the pictures have moved, make it "
+                "again with `trainer augment`, which keeps what it made",
+                *(folder, corpus.name),
+            )
         return cls(folder.absolute(), table, share)
 
     @property
@@ -121,3 +131,12 @@ class Augmented:
             for row in rows
             if row["path"] and row["picture"] == picture.location
         ]
+
+
+def _fits(table: pa.Table, corpus: Corpus) -> bool:
+    """Whether a picture is made of one that the data have, where they have it; without pictures nothing is wrong."""
+    made = table.filter(pc.is_valid(table["path"])).select(["id", "picture"]).to_pylist()
+    made_of = {(row["id"], row["picture"]) for row in made}
+    keys = [id_key(name) for name, _ in made_of]
+    items = (corpus.item(row) for row in np.flatnonzero(np.isin(corpus.item_keys["id"], keys)).tolist())
+    return not made_of or any((item.id, own.location) in made_of for item in items for own in item.pictures)

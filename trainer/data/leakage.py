@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from app.calibration import FILE as CALIBRATION
 from app.calibration import Calibration
 from app.errors import ModelError
 from trainer.data.keys import id_key
-from trainer.data.record import SPLITS, Split
+from trainer.data.record import MODALITIES, SPLITS, Split
 
 if TYPE_CHECKING:
     from trainer.data.corpus import Corpus
@@ -53,6 +53,14 @@ def held_out_items(corpus: Corpus, train: NDArray[np.int64]) -> NDArray[np.bool_
     for keys in (corpus.item_keys["id"], corpus.item_keys["group"]):
         held |= np.isin(keys, keys[named][keys[named] != 0])
     return held
+
+
+def held_out_pictures(corpus: Corpus, train: NDArray[np.int64], locations: Collection[str]) -> set[str]:
+    """Those of the ``locations`` that are the picture of a query outside of the rows ``train``."""
+    with_pictures = corpus.columns["modalities"] & ~(1 << MODALITIES.index("text")) != 0
+    others = np.setdiff1d(np.flatnonzero(with_pictures), train)
+    pictures = (corpus.record(row).picture for row in others) if locations else ()
+    return {picture.location for picture in pictures if picture is not None and picture.location in locations}
 
 
 def check_augmented(corpus: Corpus, train: NDArray[np.int64], ids: Iterable[str], folder: Path) -> None:

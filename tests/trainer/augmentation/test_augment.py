@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from PIL import Image
 from app.errors import CatalogError
 from tests.conftest import ColourWordEmbedder
 from trainer.augmentation import augment as module
+from trainer.augmentation import rooms
+from trainer.augmentation.candidates import Workbench
 from trainer.augmentation.config import KINDS
 from trainer.augmentation.kept import KeptProducts
-from trainer.augmentation.selection import REJECTS
-from trainer.data.augmented import FILE
+from trainer.augmentation.tables import REJECTS
+from trainer.data.augmented import FILE, Augmented
 from trainer.data.corpus import Corpus, CorpusWriter
 from trainer.data.open import open_corpus
 from trainer.data.record import Item, Record
@@ -117,6 +121,70 @@ def test_only_what_changed_is_made_again(run, home_folder, tmp_path):
     folder, found = run(data=open_corpus(home, cache=tmp_path / "corpora"), by=FlatEmbedder())
     assert (found.products, found.made) == (10, 1)
     assert "Crimson throne" in "".join(tables(folder)[0]["title"].drop_nulls())
+
+
+def test_pictures_that_have_moved_are_named_where_they_lie_now_and_are_shown_in_training(run, home_folder, tmp_path):
+    homes = [tmp_path / "home", tmp_path / "moved"]
+    shutil.copytree(home_folder, homes[0])
+    run(data=open_corpus(homes[0], cache=tmp_path / "corpora"), by=FlatEmbedder())
+    homes[0].rename(homes[1])
+    data = open_corpus(homes[1], cache=tmp_path / "corpora")
+    folder, found = run(data=data, by=FlatEmbedder())
+    assert (found.products, found.made) == (10, 0)
+    augmented, rejects = tables(folder)
+    assert augmented.filter(pl.col("picture") != "")["picture"].str.starts_with(str(homes[1])).all()
+    assert not any(str(homes[0]) + "/" in what for what in rejects["what"])
+    assert "scene" in set(augmented["kind"])
+    train = training_rows(data).train
+    shown = Augmented.open(folder, data, train, 1.0)
+    item = data.item(data.record(train[0]).positive)
+    varied = [shown.vary([item], lambda *_: None, False, random.Random(n))[0] for n in range(20)]
+    assert any(own.location.startswith(str(folder)) for one in varied for own in one.pictures)
+
+
+def test_a_scene_whose_room_is_held_out_now_is_rejected_though_it_was_made_before(run, corpus, monkeypatch):
+    folder, _ = run(by=FlatEmbedder())
+    assert "scene" in set(tables(folder)[0]["kind"])
+    monkeypatch.setattr(rooms, "held_out_pictures", lambda corpus, train, locations: set(locations))
+    source = Workbench.source
+    monkeypatch.setattr(Workbench, "source", lambda bench, item: source(replace(bench, rooms=None), item))
+    folder, found = run(by=FlatEmbedder())
+    augmented, rejects = tables(folder)
+    assert found.made == 0
+    assert "scene" not in set(augmented["kind"])
+    assert "the photo of its room is none of the training data any more" in set(rejects.filter(kind="scene")["reason"])
+
+
+def test_where_there_are_no_rooms_scenes_are_tried_again_when_there_are(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms, "held_out_pictures", lambda corpus, train, locations: set(locations))
+        folder, _ = run(by=FlatEmbedder())
+        assert "scene" not in set(tables(folder)[0]["kind"])
+    folder, found = run(by=FlatEmbedder())
+    assert found.made == 10
+    assert "scene" in set(tables(folder)[0]["kind"])
+
+
+def test_titles_are_judged_anew_when_the_names_of_other_records_change(run, tmp_path):
+    def augmented(brand: str) -> tuple[set[str], int]:
+        words = {"attributes": {"note": ("soft seat",)}}
+        items = [Item("1", "Tall red chair"), Item("2", "Tall lamp", **words), Item("3", "Tall red sofa", **words)]
+        items.append(Item("4", "Tall red bench", attributes={"brand": (brand,)}))
+        with CorpusWriter(tmp_path / brand, {"name": "data", "format": "shop", "fingerprint": brand}) as writer:
+            writer.add_catalog([*items, Item("5", "Held out")])
+            for item in items:
+                writer.add(Record(item.id, text="x"))
+            writer.add(Record("5", text="x", split="dev"))
+
+        def write(item, image, rng):
+            return f"{item.title}, soft", ""
+
+        wishes = {"titles": "model", "model": "m", "pictures": ()}
+        folder, found = run(data=Corpus(tmp_path / brand), by=FlatEmbedder(), write_title=write, **wishes)
+        return set(tables(folder)[0].filter(kind="title")["id"]), found.made
+
+    assert augmented("Acme") == ({"1", "2", "3", "4"}, 4)
+    assert augmented("Soft") == ({"2", "3", "4"}, 1)
 
 
 def test_what_is_far_from_its_product_is_rejected_with_score_and_reason(run):

@@ -86,6 +86,17 @@ def test_products_of_a_triplet_are_augmented_together(opened):
     assert 15 < shown.count({"Enriched"}) < 45
 
 
+def test_a_folder_none_of_whose_pictures_is_made_of_one_of_the_data_s_is_warned_of(opened, corpus, caplog):
+    item = items_of(corpus, "train")[0]
+    moved, there = picture(item.id, "1.webp", "moved.jpg"), picture(item.id, "2.webp", item.pictures[-1].location)
+    opened(title(item.id))
+    opened(moved, there)
+    assert not caplog.records
+    opened(title(item.id), moved)
+    (record,) = caplog.records
+    assert "no picture is made of one of" in record.getMessage()
+
+
 def test_a_product_without_augmented_data_stays(opened):
     lamp = Item("lamp", "Lamp", (Picture("c.jpg"),))
     assert opened(title("chair")).vary([lamp], find_nothing, True, random.Random(0)) == [lamp]
