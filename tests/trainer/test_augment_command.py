@@ -50,14 +50,14 @@ def test_augment_says_what_it_kept_and_goes_on(trainer, home_folder, checkpoint,
     assert set(augmented["kind"]) | set(rejects["kind"]) <= {"title", "light", "crop"}
     assert len(augmented) + len(rejects) == 18
     assert "6 products, 6 of them new; 0 left out" in words(output)
-    assert f"Wrote {out}; look at {out / 'sheet.html'}." in output
+    assert f"Wrote {out}; look at {out / 'sheet.html'} and {out / 'titles.csv'}." in output
     assert (out / "sheet.html").exists()
     assert "6 products, 0 of them new" in words(trainer(*command)[1])
 
     code, _, error = trainer(*command, "--min-score", "1")
     assert (code, error) == (
         1,
-        f"Error: nothing is good enough to be kept; {out / 'rejects.parquet'} has the reasons\n",
+        f"Error: nothing is good enough to be kept; {out / 'rejects.csv'} has the reasons\n",
     )
 
 

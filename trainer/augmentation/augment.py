@@ -20,7 +20,7 @@ from trainer.augmentation.kept import KeptProducts, Room
 from trainer.augmentation.rooms import Rooms
 from trainer.augmentation.rules import fields_refusal, refusal
 from trainer.augmentation.selection import Demands, Outcome, Search, select
-from trainer.augmentation.sheet import SHOWN, write_sheet
+from trainer.augmentation.sheet import write_sheet
 from trainer.augmentation.titles import ModelTitles, TitleMaker, from_fields
 from trainer.augmentation.vocabulary import read_vocabulary
 from trainer.data.ahead import run_ahead
@@ -84,9 +84,8 @@ def augment(
             search=search,
             dimensions=embedder.dimensions,
             note=note,
-            shown=SHOWN,
         )
-        write_sheet(out, corpus, outcome.shown, store.read)
+        write_sheet(out, corpus, outcome.examples, store.read)
     return Augmentation(len(rows), made, held_out, outcome)
 
 

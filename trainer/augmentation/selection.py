@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from trainer.augmentation.config import TITLE, AugmentConfig
+from trainer.augmentation.examples import Examples
 from trainer.augmentation.kept import Candidate, Kept, KeptProducts, Room
 from trainer.augmentation.tables import Tables
 from trainer.data.augmented import NOTE
@@ -38,12 +39,12 @@ Search = Callable[[Vectors, Vectors, int], tuple[NDArray[np.int64], NDArray[np.f
 
 @dataclass
 class Outcome:
-    """Numbers by kind, why candidates were rejected, and some products to look at: row, what was made, the verdicts."""
+    """What to look at, numbers by kind, and why candidates were rejected."""
 
+    examples: Examples
     kept: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    shown: list[tuple[int, tuple[Candidate, ...], list[str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,12 @@ def select(
     search: Search,
     dimensions: int,
     note: dict[str, Any],
-    shown: int,
 ) -> Outcome:
     """Judge everything that was made of the items ``rows`` and write the tables to ``out``.
 
-    The products' vectors lie in a temporary file meanwhile, two bytes per item and dimension. ``shown`` products,
-    drawn at random, come back to be looked at.
+    The products' vectors lie in a temporary file meanwhile, two bytes per item and dimension.
     """
-    result = Outcome()
-    drawn = random.Random(demands.config.seed).sample(range(len(rows)), min(shown, len(rows)))  # noqa: S311
-    looked_at = set(drawn)
+    result = Outcome(Examples(len(rows), demands.config.seed))
     for left_by_a_killed_run in out.glob(f"{UNFINISHED}*"):
         shutil.rmtree(left_by_a_killed_run)
     with TemporaryDirectory(dir=out, prefix=UNFINISHED) as folder:
@@ -102,8 +99,7 @@ def select(
                 tables.add(list(zip(items, products, verdicts, strict=True)))
                 for place, product, own in zip(part, products, verdicts, strict=True):
                     _count(result, product, own)
-                    if place in looked_at:
-                        result.shown.append((int(rows[place]), product.candidates, own))
+                    result.examples.add(int(rows[place]), product.candidates, own)
         for name in tables.files:
             (Path(folder) / name).replace(out / name)
     return result
@@ -183,4 +179,6 @@ def _count(result: Outcome, product: Kept, verdicts: Sequence[str]) -> None:
 
 def _kind_of(reason: str) -> str:
     """A reason without what it is about, so that alike ones count together."""
-    return "nearer to another product" if reason.startswith("nearer to ") else reason
+    if reason.startswith("nearer to "):
+        return "nearer to another product"
+    return re.sub(r"^(['\"]).*\1 is ", "a word or number is ", reason)

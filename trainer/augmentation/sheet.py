@@ -13,43 +13,47 @@ from PIL.Image import Image
 
 from app.errors import BadInputError
 from trainer.augmentation.config import TITLE
+from trainer.augmentation.examples import Examples
 from trainer.augmentation.kept import Candidate
 from trainer.data.corpus import Corpus
 from trainer.data.record import Item
 from trainer.data.views import Read
 
 SHEET = "sheet.html"
-SHOWN = 40
-"""Products on the page."""
 SIDE, QUALITY = 168, 80
 """Pixels of a picture's longer side, and its WebP quality."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 14px/1.4 system-ui, sans-serif; max-width: 100rem; margin: 1.5rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } section { border-top: 1px solid #8886; padding: .8rem 0 }
-h2 { font-size: 1rem; margin: 0 } p { margin: .2rem 0; overflow-wrap: anywhere }
+h1 { font-size: 1.5rem } h2 { font-size: 1.25rem; margin: 2rem 0 .4rem }
+section { border-top: 1px solid #8886; padding: .8rem 0 } h3 { font-size: 1rem; margin: 0 }
+p { margin: .2rem 0; overflow-wrap: anywhere }
 .row { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .6rem } figure { margin: 0; width: 174px }
 figcaption { font-size: 12px; overflow-wrap: anywhere }
 img { max-width: 168px; max-height: 168px; border: 3px solid #8886 }
 .good { color: #1a7f37 } .bad { color: #c62828 } .good img { border-color: #1a7f37 } .bad img { border-color: #c62828 }
 """
 
-Shown = Sequence[tuple[int, Sequence[Candidate], Sequence[str]]]
-"""Rows of products, what was made of each, and the reason against it (empty: kept)."""
 
-
-def write_sheet(out: Path, corpus: Corpus, shown: Shown, read: Read) -> Path:
+def write_sheet(out: Path, corpus: Corpus, examples: Examples, read: Read) -> Path:
     """Write ``out/sheet.html`` and return its path. All text of the data is escaped."""
+    chapters = (
+        ("Rejected", "Drawn at random among what was made; rejects.csv lists all", examples.rejected),
+        ("Least scores", "What was kept with the least cosines to the product, the least first", examples.worst),
+        ("Products", "Drawn at random, with all that was made of each", examples.drawn),
+    )
     parts = [
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Augmentation</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style></head><body><h1>Augmentation of {escape(corpus.name)}</h1>"
-        f"<p>{len(shown)} products, drawn at random. First what the data have, then what was made of it: "
+        "<p>First what the data have, then what was made of it: "
         '<span class="good">kept</span> or <span class="bad">rejected</span>, with the cosine to the product.</p>',
-        *[_product(out, corpus.item(row), made, verdicts, read) for row, made, verdicts in shown],
     ]
+    for heading, what, shown in chapters:
+        parts.append(f"<h2>{heading}</h2><p>{what} ({len(shown)} shown).</p>")
+        parts += [_product(out, corpus.item(row), made, verdicts, read) for row, made, verdicts in shown]
     file = out / SHEET
     file.write_text("\n".join([*parts, "</body></html>\n"]), encoding="utf-8", errors="replace")
     return file
@@ -69,7 +73,7 @@ def _product(out: Path, item: Item, made: Sequence[Candidate], verdicts: Sequenc
             figures.append(_figure(image, f"{escape(one.kind)} · {_caption(one, reason)}", _verdict(reason)))
     facts = " · ".join(filter(None, (item.id, " > ".join(item.category), attributes)))
     return (
-        f"<section><h2>{escape(item.title)}</h2><p>{escape(facts)}</p>{''.join(titles)}"
+        f"<section><h3>{escape(item.title)}</h3><p>{escape(facts)}</p>{''.join(titles)}"
         f'<div class="row">{"".join(figures)}</div></section>'
     )
 

@@ -67,9 +67,10 @@ def augment(
     """Enrich the titles and expand the pictures of training products.
 
     MOON (MOON_MODEL, else the starter) scores everything that is made; what is far from its product or nearer to
-    another one is rejected. OUT gets augmented.parquet, the pictures, rejects.parquet with the reasons, and sheet.html
-    to look at. Products that development or test records ask for are left out. A run that was killed goes on where it
-    stopped. Exit status: 0 if all is kept, 3 if some is rejected, 1 if it failed or nothing is kept.
+    another one is rejected. OUT gets augmented.parquet, the pictures, titles.csv with the titles before and after,
+    rejects.csv and rejects.parquet with the reasons, and sheet.html to look at. Products that development or test
+    records ask for are left out. A run that was killed goes on where it stopped. Exit status: 0 if all is kept, 3 if
+    some is rejected, 1 if it failed or nothing is kept.
     """
     config = AugmentConfig(
         _title_source(titles, model), _kinds(pictures), model, editor, min_score, min_category_score, limit, seed
@@ -104,7 +105,7 @@ def augment(
     )
     _show(found, out)
     if not found.outcome.kept:
-        raise BadInputError(f"nothing is good enough to be kept; {out / 'rejects.parquet'} has the reasons")
+        raise BadInputError(f"nothing is good enough to be kept; {out / 'rejects.csv'} has the reasons")
     if found.outcome.rejected:
         raise typer.Exit(REJECTED)
 
@@ -150,4 +151,4 @@ def _show(found: Augmentation, out: Path) -> None:
         f"{found.products:,} products, {found.made:,} of them new; {found.held_out:,} left out because development or "
         "test records ask for them."
     )
-    console.print(f"Wrote {out}; look at {out / 'sheet.html'}.")
+    console.print(f"Wrote {out}; look at {out / 'sheet.html'} and {out / 'titles.csv'}.")

@@ -267,6 +267,21 @@ def test_edited_pictures_come_from_the_editor(run):
         assert image.size == (40, 30)
 
 
+def test_the_sheet_shows_rejected_and_worst_ones_before_those_drawn_at_random(run):
+    def write(item, image, rng):
+        return ("Vitra chair", "") if item.title == "Red chair" else (f"{item.title} {item.category[0]}", "")
+
+    folder, _ = run(by=FlatEmbedder(), write_title=write, titles="model", model="m", pictures=("light",))
+    page = (folder / "sheet.html").read_text()
+    chapters = [page.index(f"<h2>{name}</h2>") for name in ("Rejected", "Least scores", "Products")]
+    assert chapters == sorted(chapters)
+    rejected, worst = page[chapters[0] : chapters[1]], page[chapters[1] : chapters[2]]
+    assert rejected.count("<section>") == 1
+    assert "Vitra chair · 1.00 · &#x27;Vitra&#x27; is not in the record" in rejected
+    assert worst.count("<section>") == 19
+    assert page[chapters[2] :].count("<section>") == 10
+
+
 def test_the_sheet_escapes_what_the_data_say(run, tmp_path):
     hostile = {"title": "<script>alert(1)</script>", "category": ("<b>",), "attributes": {"a<i>": ('"><u>',)}}
     with CorpusWriter(tmp_path / "hostile", {"name": "<h6>", "format": "shop", "fingerprint": "f"}) as writer:
