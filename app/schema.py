@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,18 @@ Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in pixels of the picture it belongs to, x1 and y1 exclusive."""
 
 CATEGORY_SEPARATOR = " > "
+
+MAX_ID = 512
+"""Characters of a product's id."""
+
+MAX_LEVELS, MAX_KEYS, MAX_VALUES, MAX_NAME = 32, 32, 200, 1000
+"""Of filters: levels of a category, keys, values of one key, and characters of each (our decision).
+
+As many values of one key as the page's address can hold in all.
+"""
+
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+"""A category, an attribute key or value, or a number key, as requests name them."""
 
 Match = Literal["best", "related", "none"]
 """How far a hit answers a query: the very thing, most likely; something of its kind, most likely; neither."""
@@ -36,7 +48,7 @@ class Product(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str = Field(min_length=1, max_length=512)
+    id: str = Field(min_length=1, max_length=MAX_ID)
     title: str = ""
     titles: dict[str, str] = Field(default_factory=dict, description="Titles in other languages, by language code")
     group_id: str | None = None
@@ -74,9 +86,20 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    category: list[str] = Field(default_factory=list, description="Category path from the root, at any level")
-    attributes: dict[str, list[str]] = Field(default_factory=dict)
-    ranges: dict[str, Range] = Field(default_factory=dict, description="Limits on numbers, e.g. price or width_cm")
+    category: list[Name] = Field(
+        default_factory=list, max_length=MAX_LEVELS, description="Category path from the root, at any level"
+    )
+    attributes: dict[Name, Annotated[list[Name], Field(max_length=MAX_VALUES)]] = Field(
+        default_factory=dict, max_length=MAX_KEYS
+    )
+    ranges: dict[Name, Range] = Field(
+        default_factory=dict, max_length=MAX_KEYS, description="Limits on numbers, e.g. price or width_cm"
+    )
+
+    @classmethod
+    def within(cls, category: list[str]) -> Self:
+        """Of a category of the catalog, whose levels and names may be more and longer than those of requests."""
+        return cls.model_construct(category=category)
 
     def __bool__(self) -> bool:
         return bool(self.category or self.attributes or self.ranges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ class SearchEngine:
         self._settings = settings
         self._calibration = calibration
         self._observe = observe
-        self._counted: dict[tuple[str, str, str], list[FacetValue]] = {}
+        self._counted: dict[tuple[str, str, bytes], list[FacetValue]] = {}
 
     def search(
         self,
@@ -152,7 +153,7 @@ class SearchEngine:
             product = index.get([product_id])[0]
             if not product.category:
                 return []
-            same_kind = Filters(category=product.category)
+            same_kind = Filters.within(product.category)
             vector = index.vectors([product_id])[0]
             near = _near(index, vector, same_kind, without=[product_id])(VARIANTS, 0)
         own = [hit for hit in near if group_of(hit.product) == group_of(product)]
@@ -176,7 +177,7 @@ class SearchEngine:
 
     def _count(self, index: Index, key: str, filters: Filters) -> list[FacetValue]:
         """Counts do not depend on the query, so those under the filters of late are remembered per build."""
-        wanted = (index.manifest.build, key, filters.model_dump_json())
+        wanted = (index.manifest.build, key, hashlib.blake2b(filters.model_dump_json().encode()).digest())
         found = self._counted.get(wanted)
         if found is None:
             found = index.facets(key, filters, FACET_VALUES)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode
 
+from pydantic import ValidationError
+
 from app.balance import EVEN
 from app.ranking import BY_MATCH
 from app.schema import Box, Filters, Range
@@ -46,7 +48,8 @@ class Address:
         """Read the query part of an address, with or without its ``?``.
 
         A value that makes no sense counts as left out, as links are edited and outlive the page's versions; of an
-        address with more than ``MAX_FIELDS`` fields nothing is read.
+        address with more than ``MAX_FIELDS`` fields nothing is read, and no filter of one with larger filters than the
+        API takes.
         """
         try:
             fields = parse_qs(query.removeprefix("?"), max_num_fields=MAX_FIELDS)
@@ -154,4 +157,7 @@ def _filters(fields: dict[str, list[str]]) -> Filters:
         limit = _number(values[0], -1e15, 1e15, math.nan)
         if side in ("min", "max") and dot and not math.isnan(limit):
             ranges[key] = ranges.get(key, Range()).model_copy(update={side: limit})
-    return Filters(category=fields.get("category", []), attributes=attributes, ranges=ranges)
+    try:
+        return Filters(category=fields.get("category", []), attributes=attributes, ranges=ranges)
+    except ValidationError:
+        return Filters()

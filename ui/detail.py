@@ -58,7 +58,7 @@ def _why(product: Product, address: Address) -> str:
 def _category(product: Product, address: Address) -> str:
     """The path to the product's category; each level leads to a search in it."""
     levels = [
-        (name, address.another(name, filters=Filters(category=product.category[: depth + 1])))
+        (name, address.another(name, filters=Filters.within(product.category[: depth + 1])))
         for depth, name in enumerate(product.category)
     ]
     links = "".join(f"<li><a {href(within)}>{text(name)}</a></li>" for name, within in levels)

@@ -205,7 +205,7 @@ class Shop:
 def _category(path: str, address: Address) -> Address:
     """The search for all that a category holds, its own name as the words."""
     levels = path.split(CATEGORY_SEPARATOR)
-    return address.another(levels[-1], filters=Filters(category=levels))
+    return address.another(levels[-1], filters=Filters.within(levels))
 
 
 def _results(found: SearchResult, address: Address, priced: bool) -> str:

@@ -15,10 +15,10 @@ from app.api.openapi import TAGS, describe
 from app.api.predictions import prediction_routes
 from app.api.products import V1, product_routes
 from app.api.searches import search_routes
-from app.bodies import BodyLimit
 from app.facade import MoonSearch
 from app.guard import protect
 from app.observe import observe
+from app.reading import BodyLimit
 from app.serving import Service
 
 TITLE = "MOON Search"

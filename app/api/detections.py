@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends
 
 from app.api.errors import problems
 from app.api.examples import DETECTION, answers
-from app.bodies import DetectBody, described, reads
+from app.bodies import DetectBody
 from app.errors import BadInputError
 from app.facade import MoonSearch
+from app.reading import described, reads
 from app.schema import Detection
 
 

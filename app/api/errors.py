@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,9 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
+MAX_NAMED = 10
+"""Fields that one answer says something of."""
+
 _PROBLEMS = {
     400: (
         "A query, photo, box, filter, weight or order that cannot be used",
@@ -31,7 +35,7 @@ _PROBLEMS = {
     ),
     408: ("The request took too long to arrive", "the request did not arrive within 30 s; send it again"),
     413: ("The request is too large", "the request is larger than 27.7 MB; send a smaller photo"),
-    415: ("Neither JSON nor a form", "send application/json or multipart/form-data"),
+    415: ("Neither JSON nor, where there may be a photo, a form", "send application/json or multipart/form-data"),
     422: (
         "A field of the wrong type or out of range, or an unknown one",
         "limit: Input should be less than or equal to 200",
@@ -67,8 +71,7 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
 
     @api.exception_handler(RequestValidationError)
     def on_unfit_fields(_: Request, error: RequestValidationError) -> JSONResponse:
-        problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-        return problem(422, "; ".join(problem.removeprefix(": ") for problem in problems))
+        return problem(422, unfit(error.errors()))
 
     @api.exception_handler(HTTPException)
     def on_http_error(_: Request, error: HTTPException) -> JSONResponse:
@@ -77,6 +80,18 @@ def add_error_handlers(api: FastAPI, settings: Settings) -> None:
     @api.exception_handler(Exception)
     def on_defect(_: Request, error: Exception) -> JSONResponse:
         return problem(500, "the server failed at this request; its log says why", SECURITY_HEADERS)
+
+
+def unfit(errors: Sequence[Any]) -> str:
+    """The first MAX_NAMED fields that do not fit, and why; no more of their names than a reader needs."""
+    fields = [".".join(_short(str(part)) for part in error["loc"]) for error in errors[:MAX_NAMED]]
+    named = [f"{field}: {error['msg']}".removeprefix(": ") for field, error in zip(fields, errors, strict=False)]
+    more = len(errors) - len(named)
+    return "; ".join([*named, f"and {more} more"] if more else named)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def _described(status: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from app.bodies import DetectBody, PredictBody, SearchBody
+from app.bodies import DetectBody, PredictBatchBody, PredictBody, RecommendBody, SearchBody
 from app.problems import Problem
 
 TAGS = [
@@ -29,7 +29,7 @@ def _openapi(api: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=api.title, version=api.version, description=api.description, routes=api.routes, tags=api.openapi_tags
         )
-        bodies = (SearchBody, PredictBody, DetectBody)
+        bodies = (SearchBody, RecommendBody, PredictBody, PredictBatchBody, DetectBody)
         unseen = [*((body, "validation") for body in bodies), (Problem, "serialization")]
         _, definitions = models_json_schema(unseen, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         schema["components"]["schemas"].update(definitions["$defs"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from PIL import Image
 
@@ -16,11 +15,13 @@ from app.api.examples import PRODUCT, answers
 from app.errors import NotFoundError
 from app.facade import MoonSearch
 from app.images import FORMATS
-from app.schema import Product, SearchResult
+from app.schema import MAX_ID, Product, SearchResult
 
 log = logging.getLogger(__name__)
 
 V1 = "/api/v1"
+
+ProductId = Annotated[str, Path(max_length=MAX_ID)]
 
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
@@ -33,12 +34,12 @@ def product_routes(shop: MoonSearch) -> APIRouter:
     routes = APIRouter(prefix="/products", tags=["products"], responses=problems(404, 503))
 
     @routes.get("/{product_id:path}/images/{number:int}", response_class=Response, responses=_PICTURE)
-    def product_image(product_id: str, number: int) -> Response:
+    def product_image(product_id: ProductId, number: int) -> Response:
         """A product's picture, counted from 0; pictures elsewhere on the web are redirected to."""
         return _picture(shop.product(product_id), number)
 
     @routes.get("/{product_id:path}", responses=answers(PRODUCT))
-    def product(product_id: str) -> Product:
+    def product(product_id: ProductId) -> Product:
         """An indexed product."""
         product = shop.product(product_id)
         product.images = _addresses(product)
@@ -81,7 +82,7 @@ def _picture(product: Product, number: int) -> Response:
 def _media_type(product: Product, number: int) -> str:
     """From the file's header, so that nothing but a picture is ever served."""
     try:
-        with Image.open(Path(product.images[number]), formats=FORMATS) as image:
+        with Image.open(product.images[number], formats=FORMATS) as image:
             return Image.MIME[str(image.format)]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         log.warning("picture %d of product %s cannot be served: %s", number, product.id, error)

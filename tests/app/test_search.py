@@ -5,7 +5,7 @@ from PIL import Image
 from shop_samples import COLOURS, ODD_ID, publish
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
-from app.schema import Filters, Query, Range
+from app.schema import MAX_LEVELS, MAX_NAME, MAX_VALUES, Filters, Query, Range
 from app.search import MAX_GIVEN, MAX_LIMIT, clean_text, photo_box
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -102,6 +102,22 @@ def test_facets_are_counted_once_per_build_and_filters(new_service, embedder, pr
         assert asked == ["category", "color"]
         new_service.engine.search(Query("sofa"), Filters(attributes={"color": ["red"]}))
         assert asked == ["category", "color", "category"]
+
+
+def test_counts_are_remembered_by_a_short_key_however_large_the_filters(new_service, embedder, products):
+    publish(new_service.store, embedder, products)
+    for last in ("a", "b"):
+        values = ["red", *(f"{number:04}".ljust(MAX_NAME, last) for number in range(MAX_VALUES - 1))]
+        new_service.engine.search(Query("chair"), Filters(attributes={"color": values}))
+    keys = list(new_service.engine._counted)
+    assert len(keys) == 3  # the counts of colours are those of both: their own filter is lifted
+    assert max(len(part) for key in keys for part in key) <= 64
+
+
+def test_variants_of_a_product_in_a_category_that_no_request_may_name(new_service, embedder, products):
+    deep = ["x" * (MAX_NAME + 1)] * (MAX_LEVELS + 1)
+    publish(new_service.store, embedder, [product.model_copy(update={"category": deep}) for product in products])
+    assert {hit.product.id for hit in new_service.engine.variants("red-chair")} >= {"blue-chair", "green-chair"}
 
 
 def test_facets_can_be_left_out(published):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.schema import Filters, Range
+from app.schema import MAX_KEYS, MAX_LEVELS, MAX_NAME, Filters, Range
 from ui.address import MAX_FIELDS, MAX_SHOWN, PAGE_SIZE, Address
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -57,3 +57,25 @@ def test_values_out_of_range_are_brought_into_it():
 
 def test_too_many_fields_are_not_read():
     assert Address.parse("&".join(f"is.a{n}=x" for n in range(MAX_FIELDS + 1))) == Address()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "&".join(["category=x"] * (MAX_LEVELS + 1)),
+        f"category={'x' * (MAX_NAME + 1)}",
+        f"is.{'x' * (MAX_NAME + 1)}=y",
+        f"is.color={'x' * (MAX_NAME + 1)}",
+        "&".join(f"is.a{n}=x" for n in range(MAX_KEYS + 1)),
+        "&".join(f"min.a{n}=1" for n in range(MAX_KEYS + 1)),
+    ],
+    ids=lambda query: f"{query[:8]}-{len(query)}",
+)
+def test_filters_that_are_too_large_count_as_left_out(query: str):
+    assert Address.parse(f"q=chair&{query}") == Address("chair")
+
+
+def test_as_many_values_as_an_address_holds_are_read():
+    values = [f"v{n}" for n in range(MAX_FIELDS - 1)]
+    read = Address.parse("q=chair&" + "&".join(f"is.brand={value}" for value in values))
+    assert read.filters.attributes == {"brand": values}

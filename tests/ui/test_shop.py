@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from app.schema import Candidate, FacetValue, Filters, Hit, Match, Prediction, Product, Sure
+from app.schema import MAX_LEVELS, MAX_NAME, Candidate, FacetValue, Filters, Hit, Match, Prediction, Product, Sure
 from app.serving import Service
 from tests.ui.sample_shop import DEMO, HOSTILE_TITLES, demo_products, hostile_products, service
 from ui import detail, filters, markup, prediction
@@ -63,6 +63,11 @@ def test_dimensions_are_one_row_and_other_numbers_carry_their_unit():
     assert "<dt>Weight</dt><dd>41 kg</dd>" in page
     assert "<dt>Seats</dt><dd>3</dd>" in page
     assert '<span class="price">1,299.00</span>' in page
+
+
+def test_a_product_in_a_category_that_no_request_may_name_has_its_page():
+    deep = Product(id="a", title="A", category=["x" * (MAX_NAME + 1)] * (MAX_LEVELS + 1))
+    assert detail.detail(deep, [], [], Address()).count("<li><a ") == MAX_LEVELS + 1
 
 
 def test_attribution_and_licence_are_part_of_the_product_page(shop: Shop):

@@ -60,4 +60,4 @@ def test_a_batch_of_nothing_usable_needs_no_model(client):
 
 
 def test_a_photo_in_a_form_is_for_one_product(client):
-    assert upload(client, picture("red"), "/api/v1/predict/batch").status_code == 422
+    assert upload(client, picture("red"), "/api/v1/predict/batch").status_code == 415
