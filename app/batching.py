@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from app.encoder import Embedder, Vectors
-from app.errors import ModelError, OverloadedError
+from app.errors import OverloadedError, StoppingError
 from app.metrics import Metrics
 from app.schema import Box, Product, Query
 
@@ -101,7 +101,7 @@ class BatchedEmbedder:
     def embed_queries(self, queries: Sequence[Query]) -> tuple[Vectors, list[Box | None]]:
         """As the wrapped embedder's, in a batch with other threads' queries.
 
-        Raises OverloadedError when they would wait too long or did, and ModelError after ``close``.
+        Raises OverloadedError when they would wait too long or did, and StoppingError after ``close``.
         """
         if not queries:
             return np.empty((0, self.dimensions), dtype=np.float32), []
@@ -128,7 +128,7 @@ class BatchedEmbedder:
         jobs = [_Job(query) for query in queries]
         with self._changed:
             if self._closed:
-                raise ModelError("the server is shutting down; send the query again in a moment")
+                raise StoppingError("the server is shutting down; send the query again in a moment")
             wait = len(self._queue) * self._pace
             if wait > self._max_wait or len(self._queue) + len(jobs) > self._max_queued:
                 raise self._overloaded(wait)

@@ -13,7 +13,16 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from app.errors import BadInputError, MoonError, NotFoundError, OverloadedError, ServiceError
+from app.errors import (
+    BadInputError,
+    IndexUnavailableError,
+    ModelError,
+    MoonError,
+    NotFoundError,
+    OverloadedError,
+    ServiceError,
+)
+from app.problems import Kind
 from app.schema import Box, Detection, Filters, Prediction, Product, SearchResult
 from app.status import Status
 
@@ -23,6 +32,11 @@ Photo = bytes | str | os.PathLike[str]
 ATTEMPTS = 4
 LONGEST_WAIT = 10.0
 """Seconds; a server that asks for more patience is asked again after these."""
+
+_NO_INDEX: dict[str, type[MoonError]] = {
+    Kind.NO_INDEX.type: IndexUnavailableError,
+    Kind.OTHER_MODEL.type: ModelError,
+}
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -34,9 +48,10 @@ class Client:
     >>> hits = shop.search("red armchair").hits
 
     A server that is busy or not ready yet (429, 503) is asked ATTEMPTS times, as its ``Retry-After`` says. Every method
-    raises BadInputError for what cannot be used, NotFoundError for an unknown product, OverloadedError for a server
-    that stays busy, and ServiceError for one that refuses, fails, does not answer within ``timeout`` seconds or cannot
-    be reached.
+    raises BadInputError for what cannot be used, NotFoundError for an unknown product, and of a server that cannot
+    answer after that IndexUnavailableError if it has no index, ModelError if that is of another model, and else
+    OverloadedError. One that refuses, fails, does not answer within ``timeout`` seconds or cannot be reached is a
+    ServiceError.
     """
 
     def __init__(
@@ -133,7 +148,7 @@ class Client:
 
     def _ask(self, kind: type[Answer], method: str, path: str, **parts: Any) -> Answer:
         patiently = Retrying(
-            retry=retry_if_exception_type(OverloadedError),
+            retry=retry_if_exception_type((OverloadedError, *_NO_INDEX.values())),
             stop=stop_after_attempt(ATTEMPTS),
             wait=_as_told,
             reraise=True,
@@ -160,9 +175,12 @@ class Client:
 def _error_of(response: httpx.Response) -> MoonError:
     """The error that the server's problem stands for."""
     try:
-        detail = str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):  # something between here and the server answered
-        detail = f"{response.url.host} answered {response.status_code} {response.reason_phrase}"
+        problem = response.json()
+        kind, detail = str(problem.get("type")), str(problem["detail"])
+    except (ValueError, KeyError, TypeError, AttributeError):  # something between here and the server answered
+        kind, detail = "", f"{response.url.host} answered {response.status_code} {response.reason_phrase}"
+    if kind in _NO_INDEX:
+        return _NO_INDEX[kind](detail)
     if response.status_code in (429, 503):
         return OverloadedError(detail, _seconds(response.headers.get("Retry-After", "")))
     if response.status_code == 404:
@@ -178,7 +196,7 @@ def _seconds(retry_after: str) -> float:
 
 def _as_told(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    return min(error.retry_after, LONGEST_WAIT) if isinstance(error, OverloadedError) else 0.0
+    return min(error.retry_after, LONGEST_WAIT) if isinstance(error, OverloadedError) else 1.0
 
 
 def _bytes_of(photo: Photo) -> bytes:

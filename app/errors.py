@@ -38,6 +38,10 @@ class OverloadedError(MoonError):
         self.retry_after = retry_after
 
 
+class StoppingError(MoonError):
+    """The process ends and takes nothing more."""
+
+
 class CatalogError(MoonError):
     """A catalog that cannot be read as a whole (single bad rows go to the rejects report instead)."""
 

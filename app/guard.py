@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import math
 import re
 import threading
 from collections.abc import AsyncIterator, Mapping
@@ -20,8 +19,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.batching import client_gone
-from app.problems import problem
+from app.problems import Kind
 from app.rates import TokenBuckets
+from app.refusals import later, refusal
 from app.serving import Service
 
 API = "/api/"
@@ -77,22 +77,23 @@ class Guard:
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         key = _key(Headers(scope=scope))
         if self._keys and not _is_known(key, self._keys):
-            return self._refused("key", 401, NO_KEY, {"WWW-Authenticate": "Bearer"})
+            return self._refused("key", Kind.NO_KEY, NO_KEY, {"WWW-Authenticate": "Bearer"})
         if not scope["path"].startswith(API):
             return None
         if self._service.draining:
+            wait, detail = later(1, Connection="close"), "the server is stopping; send it again"
+            return self._refused("stopping", Kind.STOPPING, detail, wait)
+        if self._buckets and (seconds := self._buckets.take(key if self._keys else _network(scope["client"]))):
             return self._refused(
-                "stopping", 503, "the server is stopping; send it again", _later(1, Connection="close")
+                "rate", Kind.RATE, "too many requests from you; send the next one later", later(seconds)
             )
-        if self._buckets and (wait := self._buckets.take(key if self._keys else _network(scope["client"]))):
-            return self._refused("rate", 429, "too many requests from you; send the next one later", _later(wait))
         if self._service.requests_in_work >= self._places:
-            return self._refused("full", 503, "the server has too many requests in work; send it again", _later(1))
+            return self._refused("full", Kind.FULL, "the server has too many requests in work; send it again", later(1))
         return None
 
-    def _refused(self, reason: str, status: int, detail: str, headers: Mapping[str, str]) -> JSONResponse:
+    def _refused(self, reason: str, kind: Kind, detail: str, headers: Mapping[str, str]) -> JSONResponse:
         self._service.metrics.rejected.labels(reason).inc()
-        return problem(status, detail, headers)
+        return refusal(kind, detail, headers)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._service.requests_in_work += 1
@@ -164,7 +165,3 @@ def _network(client: tuple[str, int] | None) -> str:
     except ValueError:
         return ""
     return str(ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address)
-
-
-def _later(seconds: float, **headers: str) -> dict[str, str]:
-    return {"Retry-After": str(max(1, math.ceil(seconds))), **headers}

@@ -12,7 +12,7 @@ from app.api.examples import PREDICT, PREDICT_BATCH, PREDICTION, answers
 from app.bodies import PredictBatchBody, PredictBody, PredictItem
 from app.errors import BadInputError
 from app.facade import MoonSearch, Unread
-from app.problems import Problem, problem_of
+from app.problems import Kind, Problem, problem_of
 from app.reading import described, from_base64, reads, reads_json
 from app.schema import Prediction
 
@@ -23,7 +23,9 @@ class Predictions(BaseModel):
     predictions: list[Prediction | Problem]
 
 
-_SEVERAL = Predictions(predictions=[PREDICTION, problem_of(400, "the photo: the file is empty; provide a picture")])
+_SEVERAL = Predictions(
+    predictions=[PREDICTION, problem_of(Kind.BAD_INPUT, "the photo: the file is empty; provide a picture")]
+)
 
 
 def prediction_routes(shop: MoonSearch) -> APIRouter:
@@ -42,7 +44,8 @@ def prediction_routes(shop: MoonSearch) -> APIRouter:
         outcomes = shop.predict_many([_unread(item) for item in body.products], limit=body.limit)
         return Predictions(
             predictions=[
-                problem_of(400, str(outcome)) if isinstance(outcome, BadInputError) else outcome for outcome in outcomes
+                problem_of(Kind.BAD_INPUT, str(outcome)) if isinstance(outcome, BadInputError) else outcome
+                for outcome in outcomes
             ]
         )
 

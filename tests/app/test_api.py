@@ -17,6 +17,7 @@ from PIL import Image
 from shop_samples import COLOURS, ODD_ID, ODD_TITLE, picture, publish
 
 from app.api import create_api
+from app.errors import IndexUnavailableError, ModelError, MoonError, OverloadedError, StoppingError
 
 TRUNCATED = picture(size=(400, 400), kind="JPEG")[:-300]
 
@@ -274,6 +275,43 @@ def test_markup_and_templates_go_through_untouched(client):
     assert response.headers["content-type"] == "application/json"
     assert response.json()["hits"][0]["product"]["title"] == ODD_TITLE
     assert "{{7*7}}" in message(client.get("/api/v1/products/{{7*7}}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "kind"),
+    [
+        ("GET", "search?text=", {}, "bad-input"),
+        ("POST", "search", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, "bad-request"),
+        ("GET", "products/nothing", {}, "not-found"),
+        ("GET", "nothing", {}, "no-address"),
+        ("POST", "search", {"content": b"x" * 4_000_000, "headers": {"Content-Type": "application/json"}}, "too-large"),
+        ("POST", "search", {"content": b"{}"}, "other-content"),
+        ("GET", "search", {}, "unfit"),
+    ],
+)
+def test_problems_tell_their_kind(client, method, path, options, kind):
+    assert client.request(method, f"/api/v1/{path}", **options).json()["type"] == f"urn:moon:{kind}"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (IndexUnavailableError, "no-index"),
+        (ModelError, "other-model"),
+        (OverloadedError, "overloaded"),
+        (StoppingError, "stopping"),
+        (MoonError, "unavailable"),
+        (KeyError, "defect"),
+    ],
+)
+def test_the_reasons_of_a_server_that_cannot_answer_are_told_apart(client, published, monkeypatch, error, kind):
+    def fail(*_: object) -> None:
+        raise error("no")
+
+    monkeypatch.setattr(published.engine, "product", fail)
+    response = client.get("/api/v1/products/lamp")
+    assert response.json()["type"] == f"urn:moon:{kind}"
+    assert ("retry-after" in response.headers) == (response.status_code == 503)
 
 
 def test_unknown_paths_and_methods_are_json_too(client):

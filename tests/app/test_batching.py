@@ -9,7 +9,7 @@ import pytest
 from gated import GatedEmbedder
 
 from app.batching import BatchedEmbedder
-from app.errors import ModelError, OverloadedError
+from app.errors import OverloadedError, StoppingError
 from app.metrics import Metrics
 from app.schema import Product, Query
 from tests.conftest import ColourWordEmbedder
@@ -106,7 +106,7 @@ def test_closing_answers_the_queue_and_refuses_what_comes_later(gated):
         gated.gate.set()
         assert all(future.result(10)[0].shape == (1, 64) for future in futures)
         closing.result(10)
-    with pytest.raises(ModelError, match="shutting down"):
+    with pytest.raises(StoppingError, match="shutting down"):
         batched.embed_queries([Query("late")])
 
 

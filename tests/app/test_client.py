@@ -13,7 +13,14 @@ from shop_samples import ODD_ID, picture
 from app import MoonSearch
 from app.api import create_api
 from app.client import ATTEMPTS, LONGEST_WAIT, Client
-from app.errors import BadInputError, NotFoundError, OverloadedError, ServiceError
+from app.errors import (
+    BadInputError,
+    IndexUnavailableError,
+    ModelError,
+    NotFoundError,
+    OverloadedError,
+    ServiceError,
+)
 from app.schema import Filters, Range
 from tests.served import served
 
@@ -110,10 +117,20 @@ def test_patience_with_a_busy_server_ends(waits):
     assert waits == [1.0] * (ATTEMPTS - 1)
 
 
+@pytest.mark.parametrize(("kind", "error"), [("no-index", IndexUnavailableError), ("other-model", ModelError)])
+def test_a_server_without_a_usable_index_is_asked_again_and_told_apart(waits, kind, error):
+    problem = httpx.Response(503, json={"type": f"urn:moon:{kind}", "detail": "run `indexer rebuild`"})
+    assert scripted(problem, httpx.Response(200, json={"id": "lamp"})).product("lamp").id == "lamp"
+    with pytest.raises(error, match="indexer rebuild"):
+        scripted(*[problem] * ATTEMPTS).product("lamp")
+    assert waits == [1.0] * ATTEMPTS
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
         (httpx.Response(401, json={"detail": "give a key"}), "give a key"),
+        (httpx.Response(502, json=["down"]), "shop.example answered 502 Bad Gateway"),
         (httpx.Response(502, text="<html>"), "shop.example answered 502 Bad Gateway"),
         (httpx.Response(200, text="<html>"), "is not understood"),
         (httpx.ConnectError("refused"), r"does not answer \(refused\)"),

@@ -69,6 +69,7 @@ def test_with_keys_the_api_and_the_metrics_need_one(guarded):
         refused = client.get(path)
         assert refused.status_code == 401, path
         assert refused.headers["www-authenticate"] == "Bearer"
+        assert refused.json()["type"] == "urn:moon:no-key"
         assert "X-API-Key" in refused.json()["detail"]
     for headers in (
         {"Authorization": "Bearer wrong"},
@@ -94,7 +95,7 @@ def test_a_client_above_its_rate_is_told_when_to_come_back(guarded):
     client = TestClient(api, client=("10.0.0.1", 1))
     assert [client.get(SEARCH).status_code for _ in range(3)] == [200, 200, 429]
     refused = client.get(SEARCH, headers={"X-Forwarded-For": "10.9.9.9"})
-    assert refused.status_code == 429
+    assert (refused.status_code, refused.json()["type"]) == (429, "urn:moon:rate")
     assert 90 <= int(refused.headers["retry-after"]) <= 100
     assert client.get(PICTURE).status_code == 200
     assert TestClient(api, client=("10.0.0.2", 1)).get(SEARCH).status_code == 200
@@ -123,6 +124,7 @@ def test_a_request_without_a_place_is_refused_at_once(guarded, gated):
         assert gated.entered.wait(10)
         refused = client.get(SEARCH)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["type"] == "urn:moon:full"
         assert client.get(PICTURE).status_code == 200
         gated.gate.set()
         assert first.result(10).status_code == 200
@@ -151,6 +153,7 @@ def test_a_stopping_server_refuses_new_requests_and_says_that_it_is_not_ready(gu
     api.state.service.draining = True
     refused = TestClient(api).get(SEARCH)
     assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+    assert refused.json()["type"] == "urn:moon:stopping"
     assert "the server is stopping" in TestClient(api).get(HEALTH).json()["reasons"]
 
 
