@@ -27,7 +27,10 @@ from app.serving import Service
 API = "/api/"
 METRICS = "/metrics"
 OPEN = re.compile(r"/api/v\d+/(health/(live|ready)|products/.+/images/\d+)")
-"""Open to everyone at any rate: probes ask without a key, and the page shows the pictures."""
+"""Open to everyone at any rate: probes ask without a key, and so do the page's pictures, a whole page of them at once.
+
+A browser sends no key with an ``<img>``. How many pictures are in work is bounded where they are served.
+"""
 
 BODY_SECONDS = 30.0
 """How long a client may take to send a request."""

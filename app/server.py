@@ -22,7 +22,7 @@ MAX_CONNECTIONS = 1000
 HEADER_SECONDS = 10.0
 """How long a connection may be without a complete head of a request, be it idle or slow."""
 OTHER_THREADS = 40
-"""Beside those of API requests: for the page, pictures and files."""
+"""Beside those of API requests: for the page and for reading files."""
 STREAM_SECONDS = 2
 """How long streams of open pages are waited for; they never end by themselves."""
 BYTES_PER_CHARACTER = 12

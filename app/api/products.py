@@ -6,9 +6,12 @@ import logging
 from typing import Annotated, Any
 from urllib.parse import quote
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from PIL import Image
+from starlette.types import Receive, Scope, Send
 
 from app.api.errors import problems
 from app.api.examples import PRODUCT, answers
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 
 V1 = "/api/v1"
 
+PICTURES_IN_WORK = 16
+"""Pictures that are looked up at the same time, in threads of their own; further ones wait (our decision)."""
+
 ProductId = Annotated[str, Path(max_length=MAX_ID)]
 
 _PICTURE: dict[int | str, dict[str, Any]] = {
@@ -32,11 +38,12 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 def product_routes(shop: MoonSearch) -> APIRouter:
     """The routes below ``/products``."""
     routes = APIRouter(prefix="/products", tags=["products"], responses=problems(404, 503))
+    room = CapacityLimiter(PICTURES_IN_WORK)
 
     @routes.get("/{product_id:path}/images/{number:int}", response_class=Response, responses=_PICTURE)
-    def product_image(product_id: ProductId, number: int) -> Response:
+    async def product_image(product_id: ProductId, number: int) -> Response:
         """A product's picture, counted from 0; pictures elsewhere on the web are redirected to."""
-        return _picture(shop.product(product_id), number)
+        return await run_sync(lambda: _picture(shop.product(product_id), number), limiter=room)
 
     @routes.get("/{product_id:path}", responses=answers(PRODUCT))
     def product(product_id: ProductId) -> Product:
@@ -75,8 +82,16 @@ def _picture(product: Product, number: int) -> Response:
     location = product.images[number]
     if _on_the_web(location):
         return RedirectResponse(location, status_code=307)
-    headers = {"Cache-Control": "public, max-age=86400"}
-    return FileResponse(location, media_type=_media_type(product, number), headers=headers)
+    headers = {"Cache-Control": "public, max-age=86400", "Accept-Ranges": "none"}
+    return _WholeFile(location, media_type=_media_type(product, number), headers=headers)
+
+
+class _WholeFile(FileResponse):
+    """A file that is never sent in parts: no picture needs that, and a wrong range would not be told by a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 def _media_type(product: Product, number: int) -> str:
