@@ -147,6 +147,6 @@ def _parse(model: type[M], data: bytes) -> M:
     if data.count(b",") > MAX_COMMAS:
         raise RequestValidationError([{"loc": (), "msg": f"more than {MAX_COMMAS} values; send fewer"}])
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error

@@ -97,3 +97,10 @@ def test_json_is_read_only_where_it_says_that_it_is(client):
     for kind, status in (("application/json; charset=utf-8", 200), ("text/plain", 415), ("", 415)):
         answer = client.post(f"{API}/recommend", content=liked, headers={"Content-Type": kind})
         assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "body", [{"limit": "12"}, {"limit": True}, {"facets": "no"}, {"box": ["1", 2, 3, 4]}, {"weights": {"photo": "1"}}]
+)
+def test_values_are_of_the_type_that_is_described(client, body):
+    assert next(iter(body)) in message(client.post(f"{API}/search", json={"text": "x", **body}), 422)
