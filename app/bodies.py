@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.facade import MAX_BATCH
 from app.ranking import BY_MATCH
@@ -14,6 +14,14 @@ from app.search import MAX_GIVEN, MAX_LIMIT, MAX_OFFSET
 _IMAGE = "Photo as base64, or as a data: URL; a form sends it as the file `image` instead"
 
 ProductId = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+
+
+def _whole(number: Any) -> Any:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""JSON has one kind of numbers: 12.0 is an integer."""
 
 
 class DetectBody(BaseModel):
@@ -56,8 +64,8 @@ class SearchBody(_Body):
     filters: Filters = Field(default_factory=Filters)
     sort: Name = Field(default=BY_MATCH, description="`match`, or a number of the catalog: `price`, `-price`")
     group: bool = Field(default=False, description="One SKU of each group; limit and offset count groups")
-    limit: int = Field(default=24, ge=1, le=MAX_LIMIT)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    limit: Whole = Field(default=24, ge=1, le=MAX_LIMIT)
+    offset: Whole = Field(default=0, ge=0, le=MAX_OFFSET)
     facets: bool = True
 
 
@@ -69,7 +77,7 @@ class RecommendBody(BaseModel):
     liked: list[ProductId] = Field(min_length=1, max_length=MAX_GIVEN)
     disliked: list[ProductId] = Field(default_factory=list, max_length=MAX_GIVEN)
     filters: Filters = Field(default_factory=Filters)
-    limit: int = Field(default=12, ge=1, le=MAX_LIMIT)
+    limit: Whole = Field(default=12, ge=1, le=MAX_LIMIT)
 
 
 class PredictItem(_Body):
@@ -81,7 +89,7 @@ class PredictItem(_Body):
 class PredictBody(PredictItem):
     """One product, and how many candidates it gets."""
 
-    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
+    limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
 
 
 class PredictBatchBody(BaseModel):
@@ -90,4 +98,4 @@ class PredictBatchBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     products: list[PredictItem] = Field(min_length=1, max_length=MAX_BATCH)
-    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")
+    limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="Candidates per category level and attribute key")

@@ -1,4 +1,4 @@
-"""The HTTP API under requests that a machine made up: it answers as it says, and never with a defect."""
+"""The HTTP API under broken pictures and over broken internals: it answers, and shows nothing of the server."""
 
 from __future__ import annotations
 
@@ -8,48 +8,18 @@ import re
 import resource
 
 import pytest
-import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given, settings
 from PIL import Image
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 from shop_samples import picture
 
 from app.api import create_api
 from app.errors import IndexUnavailableError
 
 API = "/api/v1"
-EXAMPLES = 40
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-"""Only health may answer with 503."""
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MUTATIONS = 60
 BYTES_PER_PIXEL = 12
 """Of a picture while it is decoded: palette or colours, then transparency, then the background put under it."""
-
-
-def test_made_up_requests_are_answered_as_described(published):
-    described = schemathesis.openapi.from_asgi("/openapi.json", create_api(published))
-    operations = [found.ok() for found in described.get_all_operations()]
-    assert f"{API}/search" in {operation.path for operation in operations}
-    for operation in operations:
-        try_out(
-            operation, [check for check in CHECKS if check is not not_a_server_error or "health" not in operation.path]
-        )
-
-
-def try_out(operation, checks):
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-    @given(operation.as_strategy())
-    def made_up(case):
-        case.call_and_validate(checks=checks)
-
-    made_up()
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

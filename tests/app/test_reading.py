@@ -104,3 +104,12 @@ def test_json_is_read_only_where_it_says_that_it_is(client):
 )
 def test_values_are_of_the_type_that_is_described(client, body):
     assert next(iter(body)) in message(client.post(f"{API}/search", json={"text": "x", **body}), 422)
+
+
+def test_a_whole_number_may_have_a_point(client):
+    assert len(ids(client.post(f"{API}/search", json={"text": "x", "limit": 3.0, "offset": 0.0}))) == 3
+    assert "limit" in message(client.post(f"{API}/search", json={"text": "x", "limit": 3.5}), 422)
+    huge = client.post(
+        f"{API}/search", content=b'{"text": "x", "limit": 1e999}', headers={"Content-Type": "application/json"}
+    )
+    assert "limit" in message(huge, 422)
