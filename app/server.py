@@ -10,8 +10,11 @@ from types import FrameType
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.problems import Kind
+from app.refusals import later, refusal
 from app.serving import Service
 from app.settings import Settings
 
@@ -25,6 +28,7 @@ OTHER_THREADS = 40
 """Beside those of API requests: for the page and for reading files."""
 STREAM_SECONDS = 2
 """How long streams of open pages are waited for; they never end by themselves."""
+NO_HTTP = "this is no HTTP request, or its address or headers are too long; correct or shorten it"
 BYTES_PER_CHARACTER = 12
 """Of a query in an address: up to four UTF-8 bytes, three characters each."""
 
@@ -47,7 +51,6 @@ def configured(application: FastAPI, settings: Settings, host: str, port: int) -
         server_header=False,
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,
-        limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=16_384 + BYTES_PER_CHARACTER * settings.max_text_chars,
         timeout_keep_alive=int(HEADER_SECONDS),
         timeout_graceful_shutdown=STREAM_SECONDS,
@@ -57,7 +60,8 @@ def configured(application: FastAPI, settings: Settings, host: str, port: int) -
 class Connection(HttpToolsProtocol):
     """Refuses a head that is too long and is closed when the next one takes too long; uvicorn alone limits neither.
 
-    Fewer bytes than ``h11_max_incomplete_event_size`` are kept of a head, beside those that came with its end.
+    What it refuses itself is a problem too, where uvicorn answers in plain text. Fewer bytes than
+    ``h11_max_incomplete_event_size`` are kept of a head, beside those that came with its end.
     """
 
     _head_is_late: asyncio.TimerHandle | None = None
@@ -72,7 +76,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
         if self._is_too_long(self._head_bytes) and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too long.")
+            self.send_400_response(NO_HTTP)
 
     def on_message_begin(self) -> None:
         self._is_in_head = True
@@ -82,11 +86,20 @@ class Connection(HttpToolsProtocol):
         if self._is_too_long(len(self.url) + sum(len(name) + len(value) for name, value in self.headers)):
             raise ValueError("the parser makes of this error that the request is answered 400")
         self._is_in_head = False
+        is_full = max(len(self.connections), len(self.tasks)) >= MAX_CONNECTIONS
+        self.app = _full() if is_full else self.config.loaded_app
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._expect_head()
+
+    def send_400_response(self, msg: str) -> None:
+        answer = refusal(Kind.BAD_REQUEST, NO_HTTP, {"Connection": "close"})
+        headers = [*self.server_state.default_headers, *answer.raw_headers]
+        head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%s\r\n%s" % (head, answer.body))
+        self.transport.close()
 
     def _is_too_long(self, head_bytes: int) -> bool:
         return head_bytes > (self.config.h11_max_incomplete_event_size or 0)
@@ -99,6 +112,10 @@ class Connection(HttpToolsProtocol):
     def _close_without_head(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+
+def _full() -> JSONResponse:
+    return refusal(Kind.FULL, "the server has too many connections; send it again", later(1, Connection="close"))
 
 
 class Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -177,6 +178,30 @@ def test_a_head_that_does_not_end_is_refused(head):
 
 def test_a_head_that_ends_too_late_is_refused():
     assert received(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 50_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+def problem_in(answer: bytes) -> tuple[bytes, dict[str, object]]:
+    """The head of the only answer, in small letters, and its problem."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert f"content-length: {len(body)}".encode() in head
+    assert b"connection: close" in head
+    return head.lower(), json.loads(body)
+
+
+@pytest.mark.parametrize("sent", [b"no HTTP\r\n\r\n", b"GET /?" + b"x" * 50_000])
+def test_what_is_no_request_is_answered_with_a_problem(sent):
+    head, problem = problem_in(received(sent))
+    assert head.startswith(b"http/1.1 400")
+    assert (problem["type"], problem["status"]) == ("urn:moon:bad-request", 400)
+
+
+def test_a_connection_too_many_is_told_when_to_come_back(monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    head, problem = problem_in(received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+    assert head.startswith(b"http/1.1 503")
+    assert b"retry-after: 1" in head
+    assert (problem["type"], problem["status"]) == ("urn:moon:full", 503)
 
 
 def test_a_long_body_is_no_head():
