@@ -46,13 +46,16 @@ FILTERS = st.fixed_dictionaries(
         "category": st.sampled_from([[], ["Furniture"], ["Furniture", "Chairs"], ["Nothing"]]),
         "attributes": st.dictionaries(st.just("color"), st.lists(st.sampled_from(["red", "blue", "none"]), max_size=3)),
         "ranges": st.dictionaries(
-            st.just("price"), st.dictionaries(st.sampled_from(["min", "max"]), st.none() | st.floats(allow_nan=False))
+            st.just("price"),
+            st.dictionaries(
+                st.sampled_from(["min", "max"]), st.none() | st.floats(allow_nan=False, allow_infinity=False)
+            ),
         ),
     },
 )
 PHOTOS = {
     "image": st.none() | st.just(PHOTO),
-    "box": st.none() | st.lists(st.floats(allow_nan=False), min_size=4, max_size=4),
+    "box": st.none() | st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=4, max_size=4),
 }
 TEXTS = st.sampled_from(["chair", "blue sofa"]) | st.text(max_size=20)
 IDS = st.lists(st.sampled_from(["red-chair", "blue-sofa", "lamp", "none"]), min_size=1, max_size=3)
