@@ -1,4 +1,4 @@
-"""What comes in is an upload: files that a shopper's browser sent, never an address that the server would fetch."""
+"""What comes in is an upload: files that a shopper's browser sent, no address to fetch and no other file of the server."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from typing import TypeVar
 
 import gradio as gr
 from gradio.components.base import Component
+from gradio.utils import get_upload_folder
 
 Input = TypeVar("Input", bound=Component)
 
 
 def uploads_only(component: Input) -> Input:
-    """The component, refusing a path that is a URL. Returns it.
+    """The component, refusing a path that is a URL or lies outside of the folder of uploads. Returns it.
 
-    The method is replaced on the instance, because Gradio writes a stub file beside modules that subclass a component.
+    Gradio's own check of the folder needs a page that it serves by itself, and ours is mounted. The method is replaced
+    on the instance, because Gradio writes a stub file beside modules that subclass a component.
     """
-    keep = component.async_move_resource_to_block_cache
 
     async def keep_upload(url_or_file_path: str | Path | None) -> str | None:
-        if url_or_file_path is not None and "://" in str(url_or_file_path):
+        if url_or_file_path is None:
+            return None
+        if "://" in str(url_or_file_path):
             raise gr.Error("A file is uploaded, not fetched from an address.", print_exception=False)
-        return await keep(url_or_file_path)
+        file = Path(url_or_file_path).resolve()
+        if not file.is_relative_to(Path(get_upload_folder()).resolve()):
+            raise gr.Error("A file is uploaded, not named by its path on the server.", print_exception=False)
+        return str(file)
 
     component.async_move_resource_to_block_cache = keep_upload  # type: ignore[method-assign]
     return component

@@ -43,3 +43,16 @@ def test_bodies_that_are_sent_to_the_page_are_limited_too(page, path):
     answer = page.post(path, content=chunks(), headers={"Content-Type": kind})
     assert answer.status_code == 413
     assert "larger than 27.7 MB" in answer.text
+
+
+def test_a_file_of_the_server_cannot_be_named_as_an_upload(page, tmp_path):
+    secret = tmp_path / "secret.csv"
+    secret.write_text("title\nsecret bed\n")
+    events = {event["api_name"]: event["id"] for event in page.get("/config").json()["dependencies"]}
+    file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    for name, data in {"predict_all": [[file]], "predict": ["", file]}.items():
+        asked = {"data": data, "fn_index": events[name], "session_hash": name}
+        assert page.post("/gradio_api/queue/join", json=asked).status_code == 200
+        answer = page.get("/gradio_api/queue/data", params={"session_hash": name}).text
+        assert "not named by its path" in answer
+        assert "secret" not in answer

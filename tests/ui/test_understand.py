@@ -242,10 +242,28 @@ def test_the_table_on_the_page_is_escaped():
     assert html.escape(HOSTILE_TITLES[2]) in shown
 
 
+def kept(path: str | Path) -> str | None:
+    """What an input makes of a path that a browser names."""
+    found = uploads_only(gr.UploadButton()).async_move_resource_to_block_cache(path)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, found).result()
+
+
 def test_an_upload_is_never_fetched_from_an_address():
-    fetch = uploads_only(gr.UploadButton()).async_move_resource_to_block_cache("http://127.0.0.1:9/table.csv")
-    with ThreadPoolExecutor(1) as thread, pytest.raises(gr.Error, match="not fetched"):
-        thread.submit(asyncio.run, fetch).result()
+    with pytest.raises(gr.Error, match="not fetched"):
+        kept("http://127.0.0.1:9/table.csv")
+
+
+def test_a_file_of_the_server_is_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    secret, sent = table(tmp_path, "title", "secret"), table(uploads, "title", "Bed")
+    (uploads / "link.csv").symlink_to(secret)
+    for path in (secret, uploads / ".." / "shop.csv", uploads / "link.csv", "/etc/passwd"):
+        with pytest.raises(gr.Error, match="not named by its path"):
+            kept(path)
+    assert kept(sent) == str(sent)
 
 
 def test_the_core_product_is_framed_at_the_scale_of_the_preview():
