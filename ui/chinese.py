@@ -160,11 +160,18 @@ TEXTS = {
     "not sure": "不确定",
     # many products at once
     "Many products at once": "批量处理商品",
-    "Tables ({kinds}), of which only the titles are used, photos, and {archive} files of photos: up to {rows} rows and "
-    "photos together.": (
-        "表格（{kinds}，只使用其中的标题）、照片和装有照片的 {archive} 文件：行与照片合计最多 {rows} 个。"
+    "Tables ({kinds}), of which only the titles are used, photos, folders, and {archive} files of photos: up to {rows} "
+    "rows and photos together, of at most {size} MB each file. The download has the columns of your tables, too.": (
+        "表格（{kinds}，只使用其中的标题）、照片、文件夹和装有照片的 {archive} 文件：行与照片合计最多 {rows} 个，"
+        "每个文件最大 {size} MB。下载的文件也包含表格原有的列。"
     ),
     "Choose tables or photos": "选择表格或照片",
+    "Choose a folder": "选择文件夹",
+    "Uploaded": "已上传",
+    "{done} of {count} uploaded": "已上传 {done} / {count}",
+    "Left out: {count}. These are neither photos nor tables, larger than {size} MB, or did not get through.": (
+        "略过 {count} 个文件：既不是照片也不是表格、超过 {size} MB，或上传失败。"
+    ),
     "Predicted": "已预测",
     "{done} of {count}": "{done} / {count}",
     "Only the first {count} were read: split the files.": "只读取了前 {count} 个：请拆分文件。",
@@ -173,6 +180,7 @@ TEXTS = {
         "已预测 {good} 个，未预测 {bad} 个（原因见 problem 列）。"
     ),
     "The first {count} rows are shown; the download has all.": "显示前 {count} 行；下载的文件包含全部。",
+    "Of your columns the download has the first {count}.": "下载的文件只包含您的前 {count} 列。",
     "Download as CSV": "下载 CSV",
     "Predictions": "预测结果",
     # Compare

@@ -71,7 +71,7 @@ def test_understand(page: Page):
     open_tab(page, "Understand")
     page.get_by_text("Many products at once").click()
     page.locator("#understand input[type=file]").set_input_files(PHOTO)
-    page.locator("#batch input[type=file]").set_input_files(PHOTO)
+    page.get_by_label("Choose tables or photos").set_input_files(PHOTO)
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#predicted .bars").first).to_be_visible()
     page.get_by_role("button", name="Show where the model looks").click()

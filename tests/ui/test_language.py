@@ -105,7 +105,7 @@ def test_understand_is_chinese_too(open_page: OpenPage, shop_url: str):
     page.get_by_role("tab", name="识别").click()
     page.locator("#batch button").first.click()
     page.locator("#understand input[type=file]").set_input_files(PHOTO)
-    page.locator("#batch input[type=file]").set_input_files(PHOTO)
+    page.get_by_label(CHINESE("Choose tables or photos")).set_input_files(PHOTO)
     page.get_by_role("button", name="预测", exact=True).click()
     expect(page.locator("#predicted .bars").first).to_be_visible()
     page.get_by_role("button", name="显示模型关注的部分").click()

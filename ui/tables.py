@@ -1,4 +1,4 @@
-"""The titles of an uploaded table. ``python -m ui.titles`` unfolds those of a Parquet file, with little memory."""
+"""The rows of an uploaded table. ``python -m ui.tables`` unfolds those of a Parquet file, with little memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from app.catalog.names import ALIASES, plain_name
 from app.catalog.tables import Row, read_rows
@@ -17,12 +18,12 @@ PARQUET = ".parquet"
 UNFOLDING_BYTES = 1_000_000_000
 """Address space of the process that unfolds a Parquet file."""
 UNFOLDED_BYTES = 20_000_000
-"""Titles of a Parquet file as JSON lines."""
+"""Rows of a Parquet file as JSON lines."""
 UNFOLDING_SECONDS = 60
 
 
-def title_rows(file: Path, most: int) -> Iterator[Row]:
-    """The rows of a table, of Parquet only ``most`` and of those only the titles. Raises CatalogError as ``read_rows``.
+def table_rows(file: Path, most: int) -> Iterator[Row]:
+    """The rows of a table, of Parquet only ``most`` and without binary columns. Raises CatalogError as ``read_rows``.
 
     The sizes that a Parquet file gives of itself are claims. So another process reads it, whose memory and output are
     limited, and nothing of it is read here.
@@ -31,15 +32,15 @@ def title_rows(file: Path, most: int) -> Iterator[Row]:
         yield from read_rows(file)
         return
     with TemporaryDirectory() as folder:
-        unfolded = Path(folder) / "titles.jsonl"
-        command = [sys.executable, "-m", "ui.titles", str(file), str(unfolded), str(most), str(UNFOLDING_BYTES)]
+        unfolded = Path(folder) / "rows.jsonl"
+        command = [sys.executable, "-m", "ui.tables", str(file), str(unfolded), str(most), str(UNFOLDING_BYTES)]
         environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
         try:
             subprocess.run(command, env=environment, capture_output=True, timeout=UNFOLDING_SECONDS, check=True)  # noqa: S603
         except subprocess.SubprocessError as error:
             raise CatalogError(
-                f"{file}: the Parquet file is damaged, or its titles unfold to more than a batch may hold; "
-                "save them as .csv"
+                f"{file}: the Parquet file is damaged, or its rows unfold to more than a batch may hold; "
+                "leave out large columns, or save it as .csv"
             ) from error
         yield from read_rows(unfolded)
 
@@ -56,12 +57,24 @@ def _is_title(column: str) -> bool:
 
 
 def _unfold(file: str, unfolded: str, most: int) -> None:
-    """Write the titles, or of a table without any its first column, so that each row can be named."""
+    """Write the rows; of a table without titles only its first column, which shows that there are none."""
     import polars as pl
 
     table = pl.scan_parquet(file, glob=False)
-    columns = table.collect_schema().names()
-    table.select(title_column(columns) or columns[0]).head(most).sink_ndjson(unfolded)
+    schema = table.collect_schema()
+    names = [name for name, kind in schema.items() if not _is_binary(kind)]
+    if title_column(names) is None:
+        names = names[:1]
+    table.select(names or schema.names()[:1]).head(most).sink_ndjson(unfolded)
+
+
+def _is_binary(kind: Any) -> bool:
+    """Whether a polars type holds bytes, as tables with pictures in them do."""
+    import polars as pl
+
+    if isinstance(kind, pl.Struct):
+        return any(_is_binary(field.dtype) for field in kind.fields)
+    return _is_binary(kind.inner) if isinstance(kind, pl.List | pl.Array) else kind in (pl.Binary, pl.Object)
 
 
 if __name__ == "__main__":
