@@ -81,11 +81,17 @@ def verify(index: Index, count: int, sample: Sample) -> float:
     return recall
 
 
-def drop_old_builds(store: Store, keep: int) -> list[str]:
-    """Drop all but the published build and the newest others, ``keep`` in all; returns what was dropped."""
+def drop_old_builds(store: Store, keep: int, trials: int) -> list[str]:
+    """Drop all but the published build and the newest others, ``keep`` in all, and the newest ``trials`` on trial.
+
+    Builds on trial do not count among the others, so that neither crowds out the other (our decision). Returns what was
+    dropped.
+    """
     published = store.published()
-    others = [manifest.build for manifest in store.builds() if manifest.build != published]
-    dropped = others[keep - 1 if published else keep :]
+    others = [manifest for manifest in store.builds() if manifest.build != published]
+    finished = [manifest.build for manifest in others if not manifest.on_trial]
+    on_trial = [manifest.build for manifest in others if manifest.on_trial]
+    dropped = finished[keep - 1 if published else keep :] + on_trial[trials:]
     for build in dropped:
         store.drop(build)
     return dropped

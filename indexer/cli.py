@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
@@ -77,6 +76,10 @@ def rebuild(
             help="Index only so many numbers of every vector, the first ones; set MOON_DIM to it to search them",
         ),
     ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish/--no-publish", help="Let searches use the new index, or keep it to look at first"),
+    ] = True,
 ) -> None:
     """Bring the index in line with a catalog.
 
@@ -99,7 +102,7 @@ def rebuild(
         if not ranks.leads:
             embed_share(catalog, settings, _model(settings), given, spread)
             return
-        outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given, spread)
+        outcome = run(catalog, settings, open_store(settings), _model(settings), show_progress, given, spread, publish)
     show_outcome(outcome)
     if outcome.report.count("reject") and ranks.size == 1:  # launchers take any other code than 0 for a crash
         raise typer.Exit(REJECTED)
@@ -191,7 +194,7 @@ def status() -> None:
     from app.store import open_store
     from app.store.files import bytes_on_disk
     from indexer.console import show_builds, size
-    from indexer.rebuild import vectors_folder
+    from indexer.keeping import vectors_folder
 
     settings = read_settings()
     store = open_store(settings)
@@ -213,7 +216,19 @@ def rollback() -> None:
 
 
 @cli.command()
+def publish(build: Annotated[str, typer.Argument(metavar="BUILD", help="One that `indexer status` lists")]) -> None:
+    """Publish a kept build, such as one made with --no-publish."""
+    from app.store import open_store
+
+    open_store(read_settings()).publish(build)
+    typer.echo(f"Published build {build}.")
+
+
+@cli.command()
 def prune(
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Also delete the build that was made with --no-publish and not published")
+    ] = False,
     vectors: Annotated[
         bool,
         typer.Option(
@@ -225,22 +240,17 @@ def prune(
 
     The published one always stays.
     """
-    from app.matryoshka import full_fingerprint
     from app.store import open_store
-    from indexer.rebuild import drop_old_builds, only_one_writer, vectors_folder
+    from indexer.keeping import drop_old_builds, drop_unused_vectors, only_one_writer
 
     settings = read_settings()
     store = open_store(settings)
     with only_one_writer(settings.data):
-        dropped = drop_old_builds(store, settings)
+        dropped = drop_old_builds(store, settings, 0 if trial else 1)
         typer.echo(f"Deleted builds: {', '.join(dropped) or 'none'}.")
         if vectors:
-            used = {full_fingerprint(manifest.fingerprint) for manifest in store.builds()}
-            used.add(_model(settings).fingerprint)
-            unused = [folder for folder in sorted(vectors_folder(settings).glob("*")) if folder.name not in used]
-            for folder in unused:
-                shutil.rmtree(folder)
-            typer.echo(f"Deleted vectors of models: {', '.join(folder.name for folder in unused) or 'none'}.")
+            unused = drop_unused_vectors(store, settings, _model(settings).fingerprint)
+            typer.echo(f"Deleted vectors of models: {', '.join(unused) or 'none'}.")
 
 
 def main() -> None:

@@ -23,12 +23,15 @@ def show_outcome(outcome: Outcome) -> None:
     """The result of a rebuild."""
     console = _console()
     if not outcome.changed:
-        console.print(f"Nothing changed: build {outcome.build} with {outcome.products} products stays published.")
+        stays = "stays published" if outcome.published else "stays on trial"
+        console.print(f"Nothing changed: build {outcome.build} with {outcome.products} products {stays}.")
     else:
         console.print(
-            f"Published build {outcome.build}: {outcome.products} products, {outcome.embedded} newly embedded, "
-            f"recall {outcome.recall:.1%}."
+            f"{'Published' if outcome.published else 'On trial:'} build {outcome.build}: {outcome.products} products, "
+            f"{outcome.embedded} newly embedded, recall {outcome.recall:.1%}."
         )
+    if not outcome.published:
+        console.print(f"It is not searched until you publish it: indexer publish {outcome.build}")
     console.print(_spent(outcome.clock))
     if outcome.dropped:
         console.print(f"Dropped old builds: {', '.join(outcome.dropped)}.")
@@ -112,7 +115,7 @@ def show_builds(builds: Sequence[tuple[Manifest, int | None]], published: str | 
     for column in ("model", "age"):
         table.add_column(column, overflow="fold")
     for manifest, disk in builds:
-        mark = "published" if manifest.build == published else "kept"
+        mark = "published" if manifest.build == published else "on trial" if manifest.on_trial else "kept"
         counts = (str(manifest.products), str(manifest.rejected), str(manifest.warnings), size(disk))
         table.add_row(manifest.build, mark, *counts, _printable(manifest.model), age(manifest.created))
     _console().print(table)

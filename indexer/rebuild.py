@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from app.catalog.columns import Columns, Mapped
 from app.catalog.problems import Report
 from app.catalog.products import stream_catalog
 from app.encoder import CatalogEmbedder
-from app.errors import CatalogError, IndexUnavailableError, ModelError, disk_errors
+from app.errors import CatalogError, IndexUnavailableError, ModelError
 from app.matryoshka import check_dim, shortened_fingerprint
 from app.schema import Filters
 from app.settings import Settings
@@ -27,6 +23,7 @@ from indexer.changes import Changes, changes_since, write_records
 from indexer.clock import Clock
 from indexer.embedding import Embedding, Spread, alone
 from indexer.entries import Entries
+from indexer.keeping import drop_old_builds, only_one_writer, record_path, report_path, vectors_folder
 from indexer.progress import Track, untracked
 from indexer.spool import Spool
 from indexer.vectors import VectorArchive
@@ -55,10 +52,11 @@ class Model:
 
 @dataclass
 class Outcome:
-    """What a rebuild did. ``build`` is the published build; ``clock`` knows where the time went."""
+    """What a rebuild did: ``build`` holds the catalog, and is new if ``changed``; ``clock`` knows where time went."""
 
     build: str
     changed: bool
+    published: bool
     products: int
     embedded: int
     report: Report
@@ -76,19 +74,21 @@ def rebuild(
     track: Track = untracked,
     mapping: Mapped | None = None,
     spread: Spread = alone,
+    publish: bool = True,
 ) -> Outcome:
     """Bring the published index in line with ``catalog``; searches go on undisturbed until the new build is published.
 
     ``catalog`` is a path or URL (see :func:`~app.catalog.sources.catalog_files`), ``mapping`` says which columns hold
     which field where names do not tell (see :func:`~app.catalog.columns.choose`). ``spread`` has others embed first:
     other processes (:mod:`indexer.ranks`), other machines (:mod:`indexer.on_ray`). What they leave is done here.
+    Without ``publish`` the new build is only kept, on trial: see :func:`~indexer.build.drop_old_builds`.
 
     Raises CatalogError if the catalog cannot be read or has no usable product, IndexUnavailableError if another rebuild
     runs or the new build fails its verification, ModelError if the model cannot be used. After any of them, or after
     being killed, the published build is what it was, and the next run goes on with the vectors that are on disk.
     """
     with only_one_writer(settings.data), Spool(settings.data) as rows:
-        return _rebuild(catalog, settings, store, model, track, mapping, spread, rows)
+        return _rebuild(catalog, settings, store, model, track, mapping, spread, rows, publish)
 
 
 def embed_share(catalog: Path | str, settings: Settings, model: Model, mapping: Mapped | None, spread: Spread) -> None:
@@ -111,6 +111,7 @@ def _rebuild(
     mapping: Mapped | None,
     spread: Spread,
     rows: Spool,
+    publish: bool,
 ) -> Outcome:
     started = datetime.now(UTC)
     build_id = f"{started:%Y%m%dT%H%M%S}-{started.microsecond:06x}"
@@ -138,13 +139,14 @@ def _rebuild(
     with clock.stage("compare"):
         survey = entries.survey(report)
     embedded = len(archive) - known
-    published = _published(store)
+    published, on_trial = _published(store)
     fingerprint = shortened_fingerprint(model.fingerprint, model.dim)
     state = (MANIFEST_VERSION, fingerprint, survey.catalog_hash)
-    unchanged = published and (published.version, published.fingerprint, published.catalog_hash) == state
-    if published and unchanged and _is_intact(store, published):
-        report_file = report_path(settings, published.build)
-        return Outcome(published.build, False, len(entries), embedded, report, report_file, clock=clock)
+    for made in ([published] if published else []) + ([] if publish else on_trial):
+        if (made.version, made.fingerprint, made.catalog_hash) == state and _is_intact(store, made):
+            report_file = report_path(settings, made.build)
+            is_published = made is published
+            return Outcome(made.build, False, is_published, len(entries), embedded, report, report_file, clock=clock)
 
     report.write(report_file)
     manifest = Manifest(
@@ -161,15 +163,17 @@ def _rebuild(
         attribute_keys=survey.attribute_keys,
         number_keys=survey.number_keys,
         mean_words=survey.mean_words,
+        on_trial=not publish,
     )
     changes = None
     if published and store.copies:
         changes = changes_since(published, manifest, survey.records, record_path(settings, published.build))
     recall = _make(store, manifest, entries, archive, changes, track, clock)
     write_records(survey.records, record_path(settings, build_id))
-    store.publish(build_id)
+    if publish:
+        store.publish(build_id)
     dropped = drop_old_builds(store, settings)
-    return Outcome(build_id, True, len(entries), embedded, report, report_file, recall, dropped, clock)
+    return Outcome(build_id, True, publish, len(entries), embedded, report, report_file, recall, dropped, clock)
 
 
 def _make(
@@ -199,32 +203,6 @@ def _make(
             raise
         log.warning("every product is loaded anew: %s", error)
     return _make(store, manifest, entries, archive, None, track, clock)
-
-
-def drop_old_builds(store: Store, settings: Settings) -> list[str]:
-    """Drop builds beyond ``settings.keep_builds`` with their files, and files of failed runs before the newest."""
-    dropped = build.drop_old_builds(store, settings.keep_builds)
-    kept = {manifest.build for manifest in store.builds()}
-    beside = (path(settings, "").parent for path in (report_path, record_path))
-    for file in chain.from_iterable(folder.glob("*.parquet") for folder in beside):
-        if kept and file.stem not in kept and file.stem < max(kept):
-            file.unlink()
-    return dropped
-
-
-def report_path(settings: Settings, build_id: str) -> Path:
-    """Where the problems of a build's catalog are listed."""
-    return settings.data / "reports" / f"{build_id}.parquet"
-
-
-def record_path(settings: Settings, build_id: str) -> Path:
-    """Where it is written what a build holds of every product."""
-    return settings.data / "records" / f"{build_id}.parquet"
-
-
-def vectors_folder(settings: Settings) -> Path:
-    """Where the vectors of all models are kept, one folder per fingerprint."""
-    return settings.data / "vectors"
 
 
 def without_secrets(location: str) -> str:
@@ -258,9 +236,11 @@ def _verified(store: Store, build_id: str, products: int, sample: build.Sample) 
     return recall
 
 
-def _published(store: Store) -> Manifest | None:
-    build_id = store.published()
-    return next((manifest for manifest in store.builds() if manifest.build == build_id), None)
+def _published(store: Store) -> tuple[Manifest | None, list[Manifest]]:
+    """The published build, and those on trial."""
+    build_id, builds = store.published(), store.builds()
+    published = next((manifest for manifest in builds if manifest.build == build_id), None)
+    return published, [manifest for manifest in builds if manifest.on_trial and manifest.build != build_id]
 
 
 def _is_intact(store: Store, manifest: Manifest) -> bool:
@@ -275,18 +255,3 @@ def _is_intact(store: Store, manifest: Manifest) -> bool:
     if found != manifest.products:
         log.warning("replacing build %s: it holds %d of %d products", manifest.build, found, manifest.products)
     return found == manifest.products
-
-
-@contextmanager
-def only_one_writer(data: Path) -> Iterator[None]:
-    """Keep other processes from writing below ``data``.
-
-    Raises IndexUnavailableError if one of them does already, or if the disk fails meanwhile.
-    """
-    with disk_errors():
-        data.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(data / "rebuild.lock", blocking=False):
-                yield
-        except Timeout:
-            raise IndexUnavailableError(f"another indexer is writing to {data}; wait until it ends") from None

@@ -40,6 +40,9 @@ class Manifest(BaseModel):
         default=0.0, description="Mean words of a product's texts, for BM25; 0: the build cannot be searched by words"
     )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage of the rebuild")
+    on_trial: bool = Field(
+        default=False, description="Made to be looked at and not published so far; a rollback passes over it"
+    )
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Store(Protocol):
         """Open a finished build. Raises IndexUnavailableError if it is missing or was written by a newer version."""
 
     def publish(self, build: str) -> None:
-        """Make a finished build the one that is searched, atomically."""
+        """Make a finished build the one that is searched, atomically; it is not on trial any more."""
 
     def published(self) -> str | None:
         """The published build's id, None before the first one. Cheap enough to be asked every second."""
@@ -159,7 +162,7 @@ class Store(Protocol):
         """What a finished build takes on disk; None where the engine does not tell."""
 
     def rollback(self) -> str:
-        """Publish the newest finished build older than the published one and return its id."""
+        """Publish the newest finished build older than the published one, none on trial, and return its id."""
 
     def drop(self, build: str) -> None:
         """Delete a build. Raises BadInputError for the published one."""

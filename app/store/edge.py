@@ -24,6 +24,7 @@ from app.store.points import (
     check_copy,
     newest_first,
     parse_manifest,
+    published_manifest,
 )
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ class EdgeStore:
 
     @disk_errors()
     def publish(self, build: str) -> None:
-        self._finished(build)
+        if (changed := published_manifest(self._finished(build))) is not None:
+            write_durably(self._folder / build / "manifest.json", changed)
         write_durably(self._folder / "CURRENT", build)
 
     @disk_errors()

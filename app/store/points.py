@@ -121,11 +121,19 @@ def newest_first(texts: Mapping[str, str | bytes]) -> list[Manifest]:
     return sorted(parsed, key=lambda manifest: manifest.build, reverse=True)
 
 
+def published_manifest(manifest: Manifest) -> str | None:
+    """What a build's manifest has to be replaced by when it is published, as JSON; None if it can stay."""
+    return manifest.model_copy(update={"on_trial": False}).model_dump_json(indent=2) if manifest.on_trial else None
+
+
 def build_before(published: str | None, builds: Sequence[Manifest]) -> str:
-    """The newest build older than the published one. Raises IndexUnavailableError or NotFoundError without one."""
+    """The newest build older than the published one and not on trial.
+
+    Raises IndexUnavailableError while none is published, NotFoundError if there is no such build.
+    """
     if published is None:
         raise IndexUnavailableError("no index is published yet; run `indexer rebuild CATALOG`")
-    older = [manifest.build for manifest in builds if manifest.build < published]
+    older = [manifest.build for manifest in builds if manifest.build < published and not manifest.on_trial]
     if not older:
         raise NotFoundError(f"there is no finished build older than {published} to go back to; see `indexer status`")
     return older[0]

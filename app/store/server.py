@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.store.base import BuildWriter, Index, Manifest
-from app.store.points import build_before, check_build_id, newest_first, parse_manifest
+from app.store.points import build_before, check_build_id, newest_first, parse_manifest, published_manifest
 from app.store.server_client import patiently, server_errors
 from app.store.server_index import ServerIndex
 from app.store.server_writer import ServerWriter
@@ -65,7 +65,8 @@ class ServerStore:
     @server_errors()
     @patiently
     def publish(self, build: str) -> None:
-        self._finished(build)
+        if (changed := published_manifest(self._finished(build))) is not None:
+            self._client.update_collection(self._collection(build), metadata={"manifest": changed})
         actions: list[models.AliasOperations] = []
         if self._alias_target() is not None:
             actions.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._index)))

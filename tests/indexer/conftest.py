@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,16 @@ class Shop:
         pl.DataFrame(self.rows).write_parquet(self.catalog)
         return self.catalog
 
-    def model(self) -> Model:
+    def model(self, fingerprint: str | None = None) -> Model:
+        """The embedder, or one like it with another fingerprint."""
+        embedder = copy(self.embedder)
+        embedder.fingerprint = fingerprint or embedder.fingerprint
+
         def load() -> Any:
             self.loads += 1
-            return self.embedder
+            return self.embedder if fingerprint is None else embedder
 
-        return Model("colour words", self.embedder.fingerprint, load)
+        return Model("colour words", embedder.fingerprint, load)
 
     def rebuild(self, **changes: Any) -> Outcome:
         """Write the catalog and rebuild; the embedder counts only what this run embeds."""

@@ -17,7 +17,7 @@ from app.store.base import Manifest, Point
 from app.store.edge import EdgeStore
 from app.store.live import LiveIndex
 from indexer import cli
-from indexer.rebuild import only_one_writer
+from indexer.keeping import only_one_writer
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ROOT = Path(__file__).parents[2]
@@ -215,7 +215,7 @@ def test_complete_fills_gaps_says_which_and_counts_rejects(shop, indexer, monkey
     assert "1 x reject, id: give every product an id" in output
 
 
-@pytest.mark.parametrize("command", ["", "rebuild", "validate", "complete", "status", "rollback", "prune"])
+@pytest.mark.parametrize("command", ["", "rebuild", "validate", "complete", "status", "rollback", "publish", "prune"])
 def test_help_is_as_documented(indexer, command):
     code, output, _ = indexer(*command.split(), "--help")
     assert code == 0
@@ -228,6 +228,36 @@ def test_rollback_publishes_the_build_before(shop, indexer):
     shop.rebuild()
     assert indexer("rollback") == (0, f"Published build {first.build}.\n", "")
     assert shop.store.published() == first.build
+
+
+def test_a_build_is_kept_on_trial_and_published_when_asked(shop, indexer):
+    code, output, _ = indexer("rebuild", shop.write(), "--no-publish")
+    (build,) = [manifest.build for manifest in shop.store.builds()]
+    assert code == 0
+    assert output.startswith(f"On trial: build {build}: 10 products, 10 newly embedded, recall 100.0%.\n")
+    assert f"It is not searched until you publish it: indexer publish {build}\n" in output
+    assert re.search(rf"{build} +on trial ", indexer("status")[1])
+    code, output, _ = indexer("rebuild", shop.catalog, "--no-publish")
+    assert output.startswith(f"Nothing changed: build {build} with 10 products stays on trial.\n")
+    assert indexer("publish", build) == (0, f"Published build {build}.\n", "")
+    assert re.search(rf"{build} +published ", indexer("status")[1])
+
+
+def test_publishing_a_build_that_is_not_there_is_one_line_on_stderr(shop, indexer, monkeypatch, capsys):
+    published = shop.rebuild().build
+    assert run_main(monkeypatch, "publish", "20261121T060000-00000a") == 1
+    assert capsys.readouterr().err.startswith("Error: there is no finished build 20261121T060000-00000a in ")
+    assert shop.store.published() == published
+
+
+def test_prune_deletes_the_build_on_trial_only_when_asked(shop, indexer):
+    published = shop.rebuild().build
+    trial = shop.rebuild(settings=shop.settings, model=shop.model("colour-words-2"), publish=False).build
+    assert indexer("prune")[1] == "Deleted builds: none.\n"
+    assert indexer("prune", "--trial", "--vectors")[1] == (
+        f"Deleted builds: {trial}.\nDeleted vectors of models: colour-words-2.\n"
+    )
+    assert shop.store.published() == published
 
 
 def test_prune_drops_old_builds_and_unused_vectors_only_when_asked(shop, indexer, monkeypatch):

@@ -13,7 +13,8 @@ from app.errors import BadInputError, CatalogError, IndexUnavailableError, Model
 from app.schema import Filters, Query
 from app.store.server import ServerStore
 from indexer import rebuild as rebuild_module
-from indexer.rebuild import only_one_writer, rebuild
+from indexer.keeping import only_one_writer
+from indexer.rebuild import rebuild
 
 DEMO = Path(__file__).parents[2] / "demo" / "catalog.parquet"
 

@@ -210,6 +210,21 @@ def test_rollback_goes_one_build_back_and_then_ends(store: Store):
     assert store.published() == "b1"
 
 
+def test_rollback_passes_over_a_build_on_trial_until_it_was_published(store: Store):
+    load(store, "b1", make_points(5))
+    load(store, "b2", make_points(5), on_trial=True)
+    load(store, "b3", make_points(5))
+    store.publish("b3")
+    assert store.rollback() == "b1"
+    store.publish("b2")
+    assert [manifest.on_trial for manifest in store.builds()] == [False, False, False]
+    store.publish("b3")
+    assert store.rollback() == "b2"
+    index = store.open("b2")
+    assert index.count(Filters()) == 5
+    index.close()
+
+
 def test_drop_deletes_all_but_the_published_build(store: Store):
     for build in ("b1", "b2"):
         load(store, build, make_points(5))
