@@ -30,6 +30,11 @@ class Settings(BaseSettings):
         default=str(ROOT / "models" / "moon-starter"),
         description="MOON checkpoint: a folder or a Hugging Face Hub id",
     )
+    compare_model: str | None = Field(
+        default=None,
+        description="Second MOON checkpoint, a folder or a Hub id: the tab Compare searches the builds it made; unset: "
+        "none",
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps ...; auto: a GPU if there is one")
     detector: Literal["auto", "learned", "saliency", "grounding", "none"] = Field(
         default="auto",

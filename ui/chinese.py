@@ -185,11 +185,12 @@ TEXTS = {
     "Predictions": "预测结果",
     # Compare
     "Compare": "比较",
-    "Compare ways of searching, or the published build with a kept one of the same model.": (
-        "比较不同的搜索方式，或将已发布的索引与同一模型保留的索引进行比较。"
+    "Compare ways of searching, or the published build with another one, even of another model.": (
+        "比较不同的搜索方式，或将已发布的索引与另一个索引（也可以是其他模型的）进行比较。"
     ),
     "Published build, {way}": "已发布的索引，{way}",
     "Build {build}, {way}": "索引 {build}，{way}",
+    "{model}, {way} (build {build})": "{model}，{way}（索引 {build}）",
     "meaning and words": "语义和文字",
     "meaning": "语义",
     "words": "文字",
@@ -225,6 +226,7 @@ TEXTS = {
     "On disk": "磁盘占用",
     "Published": "已发布",
     "yes": "是",
+    "on trial": "试用中",
     "Time to answer, last five minutes": "最近五分钟的回答时间",
     "Stage": "阶段",
     "Answers": "回答数",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -26,7 +26,7 @@ SHOWN = 12
 """Products of each side."""
 COMPARISONS_AT_ONCE = 1
 """Each may open a kept build, which takes the memory of one."""
-LEAD = "Compare ways of searching, or the published build with a kept one of the same model."
+LEAD = "Compare ways of searching, or the published build with another one, even of another model."
 
 Choice = tuple[str, str]
 """Label and value of a side: the value is a way, a space, and a build or nothing for the published one."""
@@ -43,17 +43,13 @@ class Comparing:
         self._comparison = Comparison(service.embedder, service.live, service.store, service.settings)
 
     def choices(self, say: Language = ENGLISH) -> list[Choice]:
-        """The published build in every way, then each other kept build of the model."""
-        ways = [(say("Published build, {way}", way=say(way.value)), f"{way.name} ") for way in Way]
-        try:
-            published = self._service.store.published()
-            kept = [build.build for build in self._comparison.builds() if build.build != published]
-        except MoonError:
-            return ways
-        fused = say(Way.FUSED.value)
-        return ways + [
-            (say("Build {build}, {way}", build=build, way=fused), f"{Way.FUSED.name} {build}") for build in kept
-        ]
+        """The published build in every way, then each other kept build by meaning, with words and without."""
+        sides = [(f"{way.name} ", "") for way in Way]
+        with suppress(MoonError):
+            for build in self._comparison.others():
+                model = "" if self._comparison.is_of_main_model(build) else build.model
+                sides += [(f"{way.name} {build.build}", model) for way in (Way.FUSED, Way.MEANING)]
+        return [(_label(side, model, say), side) for side, model in sides]
 
     def compare(self, words: str, path: str | None, left: str, right: str, say: Language = ENGLISH) -> str:
         """Both sides' best products beside each other, with what differs; ``path`` is an uploaded photo."""
@@ -63,12 +59,24 @@ class Comparing:
                 hits = [self._search(query, side) for side in (left, right)]
         except MoonError as error:
             return failed(error, self._service.settings.data, say)
-        labels = {value: label for label, value in self.choices(say)}
-        return side_by_side((labels[left], hits[0]), (labels[right], hits[1]), say)
+        known = {side: label for label, side in self.choices(say)}
+        labels = [known.get(side) or _label(side, "", say) for side in (left, right)]  # published or dropped meanwhile
+        return side_by_side((labels[0], hits[0]), (labels[1], hits[1]), say)
 
     def _search(self, query: Query, side: str) -> list[Hit]:
         way, _, build = side.partition(" ")
         return self._comparison.search(query, Way[way], build or None, SHOWN)
+
+
+def _label(side: str, model: str, say: Language) -> str:
+    """What people read for the value of a side; ``model`` is named unless it is empty."""
+    name, _, build = side.partition(" ")
+    way = say(Way[name].value)
+    if not build:
+        return say("Published build, {way}", way=way)
+    if not model:
+        return say("Build {build}, {way}", build=build, way=way)
+    return say("{model}, {way} (build {build})", build=build, model=model, way=way)
 
 
 def side_by_side(left: Side, right: Side, say: Language = ENGLISH) -> str:
@@ -131,14 +139,16 @@ def compare_tab(service: Service, labels: Labels) -> None:
                 photo = photo_input("Query photo", labels)
         compared = html("compared")
 
-    def on_select(request: gr.Request) -> tuple[Any, Any]:
+    def on_select(one: str, other: str, request: gr.Request) -> tuple[Any, Any]:
         now = comparing.choices(language_of(request))
-        return gr.update(choices=now), gr.update(choices=now)
+        sides = [side for _, side in now]
+        chosen = [side if side in sides else sides[place] for place, side in enumerate((one, other))]
+        return gr.update(choices=now, value=chosen[0]), gr.update(choices=now, value=chosen[1])
 
     def on_compare(query: str, path: str | None, one: str, other: str, request: gr.Request) -> str:
         return comparing.compare(query, path, one, other, language_of(request))
 
-    tab.select(on_select, None, [left, right], **event_options("compare_choices"))
+    tab.select(on_select, [left, right], [left, right], **event_options("compare_choices"))
     gr.on(
         [submit.click, words.submit],
         on_compare,

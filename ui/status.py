@@ -76,7 +76,7 @@ def _build(build: Manifest, published: bool, size: int | None, say: Language) ->
         f"{build.dimensions:,}",
         build.model,
         "" if size is None else f"{size / 1e6:,.1f} MB",
-        say("yes") if published else "",
+        say("yes") if published else say("on trial") if build.on_trial else "",
     ]
 
 

@@ -19,6 +19,7 @@ from app.store.base import Manifest, Point
 from tests.conftest import ColourWordEmbedder
 
 DEMO = ROOT / "demo"
+BUILD = "20261121T060000-1a2b3c"
 HOSTILE_TITLES = (
     "hostile ${window.hacked=1}",
     "hostile {{constructor.constructor('window.hacked=2')()}}",
@@ -43,7 +44,8 @@ def service(data: Path, products: Sequence[Product], **limits: Any) -> Service:
     settings = Settings(data=data, batch_wait_ms=0, **limits)
     embedder = BoxFindingEmbedder()
     if products:
-        _publish(settings, embedder, products)
+        make_build(settings, embedder, products)
+        open_store(settings).publish(BUILD)
     return Service(settings, embedder, open_store(settings))
 
 
@@ -83,11 +85,14 @@ def hostile_products() -> list[Product]:
     ]
 
 
-def _publish(settings: Settings, embedder: ColourWordEmbedder, products: Sequence[Product]) -> None:
+def make_build(
+    settings: Settings, embedder: ColourWordEmbedder, products: Sequence[Product], build: str = BUILD
+) -> None:
+    """A finished build of these products, not published yet."""
     images = [[Image.open(path).convert("RGB") for path in product.images] for product in products]
     vectors = embedder.embed_products(products, images)
     manifest = Manifest(
-        build="20261121T060000-1a2b3c",
+        build=build,
         created=datetime.now(UTC),
         model=embedder.name,
         fingerprint=embedder.fingerprint,
@@ -102,7 +107,6 @@ def _publish(settings: Settings, embedder: ColourWordEmbedder, products: Sequenc
     with store.create(manifest) as writer:
         writer.add([Point(product, vector) for product, vector in zip(products, vectors, strict=True)])
         writer.finish(manifest)
-    store.publish(manifest.build)
 
 
 def _middle(query: Query) -> Box | None:
