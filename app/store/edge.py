@@ -126,7 +126,8 @@ class EdgeStore:
             text = (self._folder / build / "manifest.json").read_bytes()
         except FileNotFoundError:
             raise IndexUnavailableError(
-                f"there is no finished build {build} in {self._folder}; run `indexer rebuild CATALOG`"
+                f"there is no finished build {build} in {self._folder}; `indexer status` lists the builds, "
+                "`indexer rebuild CATALOG` makes one"
             ) from None
         return parse_manifest(text, build)
 

@@ -128,7 +128,8 @@ class ServerStore:
         text = self._metadata(collection).get("manifest") if collection in self._collections() else None
         if text is None:
             raise IndexUnavailableError(
-                f"the Qdrant server has no finished build {build} of {self._index}; run `indexer rebuild CATALOG`"
+                f"the Qdrant server has no finished build {build} of {self._index}; `indexer status` lists the "
+                "builds, `indexer rebuild CATALOG` makes one"
             )
         return parse_manifest(text, build)
 

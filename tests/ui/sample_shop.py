@@ -86,7 +86,11 @@ def hostile_products() -> list[Product]:
 
 
 def make_build(
-    settings: Settings, embedder: ColourWordEmbedder, products: Sequence[Product], build: str = BUILD
+    settings: Settings,
+    embedder: ColourWordEmbedder,
+    products: Sequence[Product],
+    build: str = BUILD,
+    on_trial: bool = False,
 ) -> None:
     """A finished build of these products, not published yet."""
     images = [[Image.open(path).convert("RGB") for path in product.images] for product in products]
@@ -102,6 +106,7 @@ def make_build(
         products=len(products),
         attribute_keys=sorted({key for product in products for key in product.attributes}),
         number_keys=sorted({key for product in products for key in product.numbers}),
+        on_trial=on_trial,
     )
     store = open_store(settings)
     with store.create(manifest) as writer:

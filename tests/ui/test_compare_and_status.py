@@ -40,7 +40,7 @@ def judged(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     products = demo_products()
     running = service(tmp_path, products, compare_model="models/beds")
     make_build(running.settings, BoxFindingEmbedder(), [p for p in products if "skirt" not in p.title], OLDER)
-    make_build(running.settings, BedEmbedder(), products, TRIAL)
+    make_build(running.settings, BedEmbedder(), products, TRIAL, on_trial=True)
     yield running
     running.close()
 
@@ -77,6 +77,12 @@ def test_the_status_names_model_build_and_counts(shop_service: Service):
     shown = status(shop_service)
     for fact in ("colour-words", BUILD, "44", "MB", "yes"):
         assert fact in shown
+
+
+def test_the_status_says_which_build_is_on_trial(judged: Service):
+    rows = re.findall(r"<tr>.*?</tr>", status(judged))
+    states = {build: next(row for row in rows if build in row) for build in (BUILD, OLDER, TRIAL)}
+    assert [row.endswith("<td>on trial</td></tr>") for row in states.values()] == [False, False, True]
 
 
 def test_the_status_tells_how_long_answers_take(shop_service: Service):
