@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,22 +37,28 @@ def best_first(candidates: list[Candidate], words: float = 1.0) -> list[tuple[st
 
 
 def fused_matches(
-    index: Index, vector: NDArray[np.float32], text: str, filters: Filters, words: float = 1.0
+    index: Index,
+    vector: NDArray[np.float32],
+    text: str,
+    filters: Filters,
+    words: float = 1.0,
+    exclude_points: Sequence[str] = (),
 ) -> Matches:
     """The products nearest to ``vector`` (dimensions,) and to the words of ``text``, scored by :func:`fused`.
 
-    ``words``, from 0 to 1, is what the words weigh. Pages continue each other: first come all candidates of both sides,
-    then the other products by similarity.
+    ``words``, from 0 to 1, is what the words weigh; products at ``exclude_points`` are left out. Pages continue each
+    other: first come all candidates of both sides, then the other products by similarity.
     """
-    ranked = best_first(index.candidates(vector, text, filters, DEPTH), words)
-    skipped = [point for point, _ in ranked]
+    candidates = index.candidates(vector, text, filters, DEPTH)
+    ranked = best_first([one for one in candidates if one.point not in exclude_points], words)
+    skipped = [*exclude_points, *(point for point, _ in ranked)]
 
     def matches(limit: int, offset: int) -> list[Hit]:
         page = ranked[offset : offset + limit]
         products = index.at([point for point, _ in page])
         hits = [Hit(product=product, score=score) for product, (_, score) in zip(products, page, strict=True)]
         missing = limit - len(hits)
-        if missing and len(ranked) >= DEPTH:
+        if missing and len(candidates) >= DEPTH:
             hits += index.search(vector, filters, missing, max(0, offset - len(ranked)), exclude_points=skipped)
         return hits
 

@@ -22,6 +22,7 @@ from app.archives import Archives, is_member
 from app.disk_cache import DiskCache
 from app.errors import BadInputError
 from app.images import read_bytes
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,18 @@ class PictureFiles:
             self._disk.put(location, data)
         return accepted
 
+    def here(self, location: str) -> bytes | None:
+        """A file's content if this machine has it: on its disk, or kept from another one, however long ago.
+
+        None for any other; nothing is ever fetched. One byte past the limit at most is read of a file on the disk.
+        """
+        if not _on_disk(location):
+            return self._disk.get(location)
+        try:
+            return self._bytes(location)
+        except BadInputError:
+            return None
+
     def stamp(self, location: str) -> Stamp | None:
         """Of the file that holds a picture, or the kept copy of a remote one; None if it must be read to know it."""
         if not is_local(location):
@@ -112,6 +125,12 @@ class PictureFiles:
         return self._archives.setdefault(os.getpid(), Archives()).read_bytes(location, max_bytes=self._max_bytes)
 
 
+def catalog_pictures(settings: Settings, keep_seconds: float | None = None) -> PictureFiles:
+    """Those of the catalog: the indexer keeps what it fetches in the data folder, where the server finds it."""
+    folder = settings.data / "pictures"
+    return PictureFiles(folder, settings.max_image_bytes, settings.picture_cache_bytes, keep_seconds)
+
+
 def _stamp(file: Path, max_age: float | None) -> Stamp | None:
     try:
         found = file.stat()
@@ -128,6 +147,14 @@ def is_local(location: str) -> bool:
     (True, True, False)
     """
     return split_protocol(location.rsplit("::", 1)[-1].lower())[0] in _LOCAL
+
+
+def _on_disk(location: str) -> bool:
+    """Whether a location is local in all its parts: a path, or a member of a local archive."""
+    outer, _, inner = location.partition("::")
+    if inner:
+        return is_member(location) and "::" not in inner and is_local(inner)
+    return is_local(outer)
 
 
 def may_work_later(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from app.balance import EVEN, mean_direction, parts_of, weight_of_words
+from app.balance import EVEN, mean_direction, parts_of, weight_of_words, wished
 from app.calibration import UNCALIBRATED, Calibration, evidence
 from app.encoder import Embedder
 from app.errors import BadInputError
@@ -71,6 +71,7 @@ class SearchEngine:
         text_weight: float = EVEN,
         sort: str = BY_MATCH,
         group: bool = False,
+        like: str = "",
     ) -> SearchResult:
         """The products nearest to text, photo or both, with facet counts and timings of its stages in milliseconds.
 
@@ -79,22 +80,29 @@ class SearchEngine:
         before it for the highest first; it sorts the best matches only. ``group`` shows one SKU of each group, and
         ``offset`` then counts groups (app/ranking.py).
 
+        ``like`` is an indexed product that the photo shows or, without a photo, whose stored vector stands in the
+        photo's place, joined with that of the words (our decision, app/balance.py). With words it is a wish for
+        another product than this one, which is left out then, and words in common count less. A search from a stored
+        vector has no match levels, as none were learned for it.
+
         Facet counts are those of all products that fulfil the filters, whatever their similarity; a key's own filter is
         lifted for its own counts, so that a shopper sees what else there is to choose. ``watch`` adds the stages that
         ran before. Raises BadInputError for an empty or too long query, a box outside of the photo, an unknown filter
-        or sort key, a weight that does not fit the query, or ``limit`` and ``offset`` out of range.
+        or sort key, a weight that does not fit the query, or ``limit`` and ``offset`` out of range;
+        NotFoundError for an unknown ``like`` without a photo.
         """
         watch = watch or Stopwatch()
         filters = filters or Filters()
         _check_page(limit, offset)
-        query = self._clean(query)
-        parts = parts_of(query, text_weight)
+        query = self._clean(query, like)
+        wish = bool(like and query.text)
         with self._live.index() as index:
             order = order_of(sort, index.manifest.number_keys)
             with watch.stage("embed"):
-                vector, box = self._embed(parts)
+                vector, box = self._embed(index, query, text_weight, like)
             with watch.stage("search"):
-                matches = _matches(index, vector, query.text, weight_of_words(text_weight), filters)
+                words = weight_of_words(text_weight, wish)
+                matches = _matches(index, vector, query.text, words, filters, without=[like] if wish else [])
                 hits = page(matches, limit, offset, order, group)
             counts: dict[str, list[FacetValue]] = {}
             if facets:
@@ -103,7 +111,7 @@ class SearchEngine:
             build = index.manifest.build
         found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
         self._observe(found.timings)
-        if text_weight == EVEN:
+        if text_weight == EVEN and (query.image is not None or not like):
             self._calibration.judge(found, evidence(query.text, query.image))
         return found
 
@@ -165,8 +173,21 @@ class SearchEngine:
         with self._live.index() as index:
             return index.get([product_id])[0]
 
-    def _embed(self, parts: Sequence[tuple[Query, float]]) -> tuple[NDArray[np.float32], Box | None]:
-        """The vector of a query's parts, embedded in one call, and the box on its photo."""
+    def vector(self, query: Query, text_weight: float = EVEN, like: str = "") -> NDArray[np.float32]:
+        """What ``search`` looks for with these, shape (dimensions,). Raises as it does."""
+        with self._live.index() as index:
+            return self._embed(index, self._clean(query, like), text_weight, like)[0]
+
+    def _embed(
+        self, index: Index, query: Query, text_weight: float, like: str
+    ) -> tuple[NDArray[np.float32], Box | None]:
+        """The vector of a query, all of it embedded in one call, and the box on its photo."""
+        if like and query.image is None:
+            product = index.vectors([like])[0]
+            if not query.text:
+                return product, None
+            return wished(product, self._embedder.embed_queries([query])[0][0], text_weight), None
+        parts = parts_of(query, text_weight)
         vectors, boxes = self._embedder.embed_queries([part for part, _ in parts])
         vector = vectors[0] if len(parts) == 1 else mean_direction(vectors, [share for _, share in parts])
         return vector, boxes[0]
@@ -186,9 +207,9 @@ class SearchEngine:
             self._counted[wanted] = found
         return found
 
-    def _clean(self, query: Query) -> Query:
+    def _clean(self, query: Query, like: str = "") -> Query:
         text = clean_text(query.text, self._settings.max_text_chars)
-        if not text and query.image is None:
+        if not text and query.image is None and not like:
             raise BadInputError("the query is empty; write what you are looking for, add a photo, or both")
         return replace(query, text=text, box=photo_box(query))
 
@@ -241,11 +262,13 @@ def _lifted(filters: Filters, key: str) -> Filters:
     return filters.model_copy(update={"attributes": kept})
 
 
-def _matches(index: Index, vector: NDArray[np.float32], text: str, words: float, filters: Filters) -> Matches:
+def _matches(
+    index: Index, vector: NDArray[np.float32], text: str, words: float, filters: Filters, without: Sequence[str]
+) -> Matches:
     """Products by meaning and words, or by meaning alone where no words count."""
     if not text or not words:
-        return _near(index, vector, filters)
-    return fused_matches(index, vector, text, filters, words)
+        return _near(index, vector, filters, without)
+    return fused_matches(index, vector, text, filters, words, exclude_points=[point_id(one) for one in without])
 
 
 def _near(index: Index, vector: NDArray[np.float32], filters: Filters, without: Sequence[str] = ()) -> Matches:

@@ -16,6 +16,7 @@ from app.errors import MoonError
 from app.matryoshka import with_dim
 from app.metrics import Metrics
 from app.photos import Photos
+from app.picture_files import catalog_pictures
 from app.predict import Predictor
 from app.schema import Query
 from app.search import SearchEngine
@@ -43,6 +44,7 @@ class Service:
             embedder, settings.batch_size, settings.batch_wait_ms, settings.max_wait_ms, metrics=self.metrics
         )
         self.photos = Photos(settings, self.metrics)
+        self.pictures = catalog_pictures(settings)
         self.live = LiveIndex(store, embedder.fingerprint)
         self.engine = SearchEngine(self.embedder, self.live, settings, calibration, self.metrics.observe)
         self.predictor = Predictor(self.embedder, self.live, settings, calibration, self.metrics.observe)

@@ -18,7 +18,7 @@ from app.catalog.problems import Problem
 from app.catalog.products import CatalogRow
 from app.errors import BadInputError
 from app.images import decode_image
-from app.picture_files import PictureFiles, Stamp
+from app.picture_files import Stamp, catalog_pictures
 from app.schema import Product
 from app.settings import Settings
 from indexer.picture_hashes import PictureHashes
@@ -111,12 +111,7 @@ class Preparation:
 
     def __init__(self, archive: VectorArchive | None, hashes: PictureHashes | None, settings: Settings) -> None:
         self._archive, self._hashes, self._settings = archive, hashes, settings
-        self._files = PictureFiles(
-            settings.data / "pictures",
-            settings.max_image_bytes,
-            settings.picture_cache_bytes,
-            settings.picture_cache_days * SECONDS_A_DAY,
-        )
+        self._files = catalog_pictures(settings, settings.picture_cache_days * SECONDS_A_DAY)
 
     def timed(self, row: CatalogRow) -> Prepared:
         """As :meth:`of`, with the processor time that it took this thread."""

@@ -65,12 +65,7 @@ def price(product: Product) -> str:
 
 
 def this_but(product: Product, address: Address, label: str = "This, but …") -> str:
-    """A button that searches with the product's picture and waits for words; nothing for a picture on the web.
-
-    The server fetches no picture for a shopper, so only pictures on its own disk can be searched with.
-    """
-    if not product.images or "://" in product.images[0]:
-        return ""
+    """A button that searches like the product and waits for words that say what should be different."""
     say = address.say
     meant = say("Search like {title}, but different", title=say.title_of(product))
     return (

@@ -69,7 +69,7 @@ TEXTS = {
     "No picture": "没有图片",
     "{title}, view {number}": "{title}，图 {number}",
     "This, but …": "类似，但是……",
-    "This, but … (search with its picture)": "类似，但是……（用它的图片搜索）",
+    "This, but … (search for others like it)": "类似，但是……（搜索与它类似的商品）",
     "Search like {title}, but different": "搜索与{title}类似但有所不同的商品",
     # filters
     "Filters": "筛选",

@@ -10,17 +10,22 @@ from ui.cards import grid, picture, price, this_but
 from ui.language import Language
 from ui.markup import go, href, label_of, link, text
 
-LIKE_THIS = "This, but … (search with its picture)"
+LIKE_THIS = "This, but … (search for others like it)"
 
 _SIDES = {"width_cm": "W", "depth_cm": "D", "height_cm": "H"}
 
 
 def detail(
-    product: Product, similar: Sequence[Hit], variants: Sequence[Hit], address: Address, matched: str = ""
+    product: Product,
+    similar: Sequence[Hit],
+    variants: Sequence[Hit],
+    address: Address,
+    matched: str = "",
+    explains: bool = False,
 ) -> str:
     """The whole product page, before the search of ``address``, with two rows of other products.
 
-    ``matched`` is HTML that says why the product matched that search.
+    ``matched`` is HTML that says why the product matched that search; ``explains``: its picture can be asked why.
     """
     say = address.say
     pictures = "".join(picture(product, say, number, lazy=False) for number in range(max(1, len(product.images))))
@@ -29,7 +34,7 @@ def detail(
         f'<div class="detail-top"><div class="pictures">{pictures}</div><div class="facts">'
         f"{_category(product, address)}"
         f'<h2 id="detail-title" tabindex="-1">{text(say.title_of(product))}</h2>'
-        f"{price(product)}{this_but(product, address, LIKE_THIS)}{matched or _why(product, address)}"
+        f"{price(product)}{this_but(product, address, LIKE_THIS)}{matched or (_why(address) if explains else '')}"
         f"{_facts(product, say)}{_link(product, say)}{_other_titles(product, say)}"
         f"{_licence(product, say)}</div></div>"
         f"{_row(say('Looks like this'), similar, address)}"
@@ -48,9 +53,9 @@ def _back(address: Address) -> str:
     return f'<button type="button" class="back" {go(address.closed())} data-back>{label}</button>'
 
 
-def _why(product: Product, address: Address) -> str:
-    """A button that shows where the product's picture answers the search, if there are both on this server."""
-    if not (address.words.strip() or address.has_photo) or not product.images or "://" in product.images[0]:
+def _why(address: Address) -> str:
+    """A button that shows where the product's picture answers the search, if there is one."""
+    if not (address.words.strip() or address.has_photo):
         return ""
     return f'<button type="button" class="link" data-why>{address.say("Why it matched")}</button>'
 

@@ -99,7 +99,7 @@ const overlap = ([a0, b0, a1, b1], [x0, y0, x1, y1]) => {
   return shared / (area([a0, b0, a1, b1]) + area([x0, y0, x1, y1]) - shared);
 };
 const lay = () => {
-  const figure = element.querySelector('.framed');
+  const figure = element.querySelector('.framed[data-photo]');
   if (figure === null) return;
   const { photo, address } = figure.dataset;
   if (photo === outlines.photo) {

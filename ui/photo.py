@@ -7,7 +7,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import gradio as gr
@@ -16,10 +16,11 @@ from PIL import Image
 
 from app.errors import BadInputError
 from app.images import read_bytes
-from app.schema import Box
+from app.schema import Box, Product
 from app.serving import Service
 from app.timing import Stopwatch
 from ui.address import Address
+from ui.cards import picture
 from ui.language import Labels, Language
 from ui.markup import go, text
 from ui.uploads import uploads_only
@@ -72,6 +73,20 @@ def open_photo(path: str, service: Service) -> Iterator[Image.Image]:
 
 
 @contextmanager
+def catalog_picture(location: str, service: Service, watch: Stopwatch) -> Iterator[Image.Image | None]:
+    """A picture of the catalog as :func:`timed_photo` opens a photo; None if this machine cannot read it.
+
+    Nothing is fetched: the picture is a file here, or the indexer's copy of one on the web. Raises OverloadedError.
+    """
+    with ExitStack() as held:
+        picture = None
+        if (data := service.pictures.here(location)) is not None:
+            with suppress(BadInputError), watch.stage("decode"):
+                picture = held.enter_context(service.photos.opened(data, location))
+        yield picture
+
+
+@contextmanager
 def timed_photo(path: str | None, service: Service, watch: Stopwatch) -> Iterator[Image.Image | None]:
     """As :func:`open_photo`, as stage "decode" of ``watch``; None without a photo."""
     if path is None:
@@ -107,8 +122,21 @@ def framed(photo: Image.Image, found: Box | None, address: Address) -> str:
         f'<div class="photo"><img src="{thumbnail(small)}" '
         f'alt="{say("The photo you search with")}" width="{small.width}" height="{small.height}" draggable="false">'
         f'<button type="button" class="frame" style="{frame}" aria-label="{say(FRAME_HELP)}">{corners}</button></div>'
-        f'<figcaption>{buttons}<button type="button" class="choice" {go(address.without_photo())} '
-        f'aria-label="{say("Remove photo")}">{say("Remove")}</button></figcaption></figure>'
+        f"<figcaption>{buttons}{_remove(address)}</figcaption></figure>"
+    )
+
+
+def liked(product: Product, address: Address) -> str:
+    """A product that is searched like by its stored vector: its picture as the browser gets it, with no frame."""
+    shown = picture(product, address.say, lazy=False)
+    return f'<figure class="framed">{shown}<figcaption>{_remove(address)}</figcaption></figure>'
+
+
+def _remove(address: Address) -> str:
+    say = address.say
+    return (
+        f'<button type="button" class="choice" {go(address.without_photo())} '
+        f'aria-label="{say("Remove photo")}">{say("Remove")}</button>'
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from PIL.Image import Image
 
 from app.balance import EVEN
 from app.detection import products_in, reduced
@@ -26,7 +27,7 @@ from ui.answers import failed, timings
 from ui.cards import graded
 from ui.language import ENGLISH, LANGUAGES, Language
 from ui.markup import go, notice, text
-from ui.photo import framed, in_pixels, open_photo, outlines, photo_key, timed_photo
+from ui.photo import catalog_picture, framed, in_pixels, liked, outlines, photo_key, timed_photo
 from ui.seen import warm_parts
 
 log = logging.getLogger(__name__)
@@ -106,14 +107,16 @@ class Shop:
                 image = query.image
                 if image is not None:
                     photo = framed(image, query.box, address)
-                both = image is not None and bool(address.words.strip())
+                elif address.like:
+                    photo = liked(self._service.engine.product(address.like), address)
                 found = self._service.engine.search(
                     query,
                     address.filters,
                     limit=address.shown + 1,
                     watch=watch,
-                    text_weight=address.text_weight if both else EVEN,
+                    text_weight=_weight(address),
                     sort=address.sort,
+                    like=address.like,
                 )
                 if image is not None:
                     photo = framed(image, query.box or found.box, address)  # the shopper's own, not the padded one
@@ -154,16 +157,20 @@ class Shop:
             variants = self._service.engine.variants(product.id, limit=SIMILAR)
         except MoonError as error:
             return detail.missing(failed(error, self._data, address.say), address)
-        return detail.detail(product, similar, variants, address, matched)
+        explains = bool(product.images) and self._service.pictures.here(product.images[0]) is not None
+        return detail.detail(product, similar, variants, address, matched, explains)
 
     def matched(self, address: Address, upload: str | None) -> str:
         """Where the picture of the opened product answers the search of the address; ``upload`` as for ``search``."""
         watch, say = Stopwatch(), address.say
         try:
             with self._query(address, upload, watch) as query:  # one photo after the other, as Photos demands
-                target = self._service.embedder.embed_queries([query])[0][0]
-            with open_photo(self._picture_of(address.product), self._service) as picture, watch.stage("look"):
-                heats = heatmaps(self._service.embedder, picture, [target, None])
+                target = self._service.engine.vector(query, _weight(address), address.like)
+            with self._picture(address.product, watch) as picture:
+                if picture is None:
+                    raise BadInputError("this server has no picture of the product to look at")
+                with watch.stage("look"):
+                    heats = heatmaps(self._service.embedder, picture, [target, None])
                 captions = (say(WHY), say(ALONE))
                 seen = "".join(
                     warm_parts(picture, heat, caption, say) for heat, caption in zip(heats, captions, strict=True)
@@ -174,32 +181,39 @@ class Shop:
 
     @contextmanager
     def _query(self, address: Address, upload: str | None, watch: Stopwatch) -> Iterator[Query]:
-        """What the address searches for, as long as the block needs it.
+        """What the address searches for, as long as the block needs it; without a photo for a product with none here.
 
-        Raises BadInputError if its photo is not here or cannot be read.
+        Raises BadInputError if the shopper's photo is not here or cannot be read, NotFoundError for an unknown product.
         """
-        with timed_photo(self._photo(address, upload), self._service, watch) as image:
+        opened = (
+            self._picture(address.like, watch)
+            if address.like
+            else timed_photo(self._photo(address, upload), self._service, watch)
+        )
+        with opened as image:
             yield Query(address.words, image, None if image is None else in_pixels(address.box, image))
 
     def _photo(self, address: Address, upload: str | None) -> str | None:
         """Where the photo of the search lies. Raises BadInputError if it is not here."""
-        if address.like:
-            return self._picture_of(address.like)
         if address.photo == OWN_PHOTO:
             if upload is None:
                 raise BadInputError("this search was made with a photo, which its address cannot hold; add it again")
             return upload
         return str(examples.photo_of(address.photo)) if address.photo else None
 
-    def _picture_of(self, product_id: str) -> str:
+    def _picture(self, product_id: str, watch: Stopwatch) -> AbstractContextManager[Image | None]:
+        """A product's main picture as long as the block needs it, None if it is not here. Raises NotFoundError."""
         pictures = self._service.engine.product(product_id).images
-        if not pictures or not Path(pictures[0]).is_file():
-            raise BadInputError(f"{product_id!r} has no picture on this server; add a photo of it")
-        return pictures[0]
+        return catalog_picture(pictures[0], self._service, watch) if pictures else nullcontext()
 
     def _has_prices(self) -> bool:
         with self._service.live.index() as index:
             return "price" in index.manifest.number_keys
+
+
+def _weight(address: Address) -> float:
+    """What the words of the address count beside its photo; even where there is only one of them."""
+    return address.text_weight if address.has_photo and address.words.strip() else EVEN
 
 
 def _category(path: str, address: Address) -> Address:

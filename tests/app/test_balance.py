@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from shop_samples import COLOURS
 
-from app.balance import mean_direction, parts_of, weight_of_words
+from app.balance import WISH, mean_direction, parts_of, weight_of_words, wished
 from app.errors import BadInputError
 from app.schema import Query
 
@@ -54,3 +54,22 @@ def test_vectors_that_cancel_each_other_out_are_refused():
     vectors = np.array([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
     with pytest.raises(BadInputError, match="cancel"):
         mean_direction(vectors, [0.5, -0.5])
+
+
+def test_a_wish_slides_from_the_product_over_both_to_the_words():
+    product, words = np.eye(2, dtype=np.float32)
+    both = mean_direction(np.stack([product, words]), [1 - WISH, WISH])
+    for weight, wanted in ((0, product), (0.5, both), (1, words)):
+        np.testing.assert_allclose(wished(product, words, weight), wanted, rtol=1e-6)
+    towards_words = [float(wished(product, words, weight) @ words) for weight in (0, 0.25, 0.5, 0.75, 1)]
+    assert towards_words == sorted(set(towards_words))
+
+
+def test_words_of_a_wish_count_from_the_joint_query_on():
+    assert [weight_of_words(weight, wish=True) for weight in (0, 0.25, 0.5, 0.75, 1)] == [0, 0, 0, 0.5, 1]
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
+def test_a_wish_with_a_weight_out_of_range_is_refused(weight):
+    with pytest.raises(BadInputError, match="from 0"):
+        wished(*np.eye(2, dtype=np.float32), weight)

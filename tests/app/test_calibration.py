@@ -180,6 +180,16 @@ def test_a_query_unlike_anything_says_so(published, settings, embedder):
     assert found.matched is False
 
 
+@pytest.mark.parametrize("text", ["", "in blue"])
+def test_a_search_from_a_stored_vector_has_no_match_level(published, settings, embedder, text):
+    every = dict.fromkeys(("text", "photo", "both"), Thresholds(best=-1.0, related=-1.0))
+    engine = SearchEngine(embedder, published.live, settings, CALIBRATION.model_copy(update={"search": every}))
+    assert engine.search(Query("in blue")).matched
+    found = engine.search(Query(text), like="red-sofa")
+    assert [hit.match for hit in found.hits] == [None] * len(found.hits)
+    assert found.matched is None
+
+
 def test_without_a_calibration_matches_are_unknown(published: Service):
     found = published.engine.search(Query("red chair"))
     assert (found.hits[0].match, found.matched) == (None, None)

@@ -13,6 +13,7 @@ from app.fusion import best_first, fused, fused_matches
 from app.schema import Filters, Product
 from app.store.base import Candidate, Index, Manifest, Point
 from app.store.edge import EdgeStore
+from app.store.points import point_id
 from app.store.words import mean_length, text_length
 
 COUNT = 30
@@ -115,3 +116,14 @@ def test_every_hit_fulfils_the_filters(index: Index):
 def test_a_text_without_words_is_searched_by_meaning(index: Index):
     by_meaning = [(hit.product.id, hit.score) for hit in index.search(unit(1000), Filters(), 5)]
     assert hits(index, "!?", 5) == by_meaning
+
+
+@pytest.mark.parametrize("depth", [1, 5, 100])
+def test_a_product_can_be_left_out_of_all_pages(index: Index, depth: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fusion, "DEPTH", depth)
+    text = "red lamp number 17"
+    wanted = [product_id for product_id, _ in hits(index, text, 100) if product_id != "lamp-17"]
+    left_out = fused_matches(index, unit(1000), text, Filters(), exclude_points=[point_id("lamp-17")])
+    pages = [hit.product.id for offset in range(0, COUNT + 7, 7) for hit in left_out(7, offset)]
+    assert sorted(pages) == sorted(wanted)
+    assert pages[:depth] == wanted[:depth]

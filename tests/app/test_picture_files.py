@@ -1,6 +1,7 @@
 import doctest
 import os
 import time
+import zipfile
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -131,3 +132,33 @@ def test_a_stamp_changes_with_the_file_and_is_that_of_the_kept_copy_of_a_remote_
     assert files.stamp(f"{web.url}/a").size == len("/a")
     assert files.stamp(str(tmp_path / "gone.png")) is None
     assert files.stamp(f"zip://a.png::{tmp_path}/shop.zip") is None
+
+
+def test_what_this_machine_has_is_read_without_fetching(files, web, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a" * 2000)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("b.png", b"b")
+    files.read(f"{web.url}/kept", bytes)
+    os.utime(files._disk.path(f"{web.url}/kept"), (0, 0))
+    for location, content in (
+        (str(tmp_path / "a.png"), b"a" * 1001),
+        (f"file://{tmp_path}/a.png", b"a" * 1001),
+        (f"zip://b.png::{tmp_path}/b.zip", b"b"),
+        (f"{web.url}/kept", b"/kept"),
+    ):
+        assert files.here(location) == content
+    assert web.asked == {"/kept": 1}
+
+
+def test_what_this_machine_has_not_is_not_fetched(files, web, tmp_path):
+    for location in (
+        f"{web.url}/elsewhere",
+        f"{web.url}/elsewhere::{tmp_path}",
+        f"zip://a.png::{web.url}/a.zip",
+        f"zip://a.png::{web.url}/a.zip::{tmp_path}",
+        str(tmp_path / "gone.png"),
+        str(tmp_path),
+        f"zip://a.png::{tmp_path}/gone.zip",
+    ):
+        assert files.here(location) is None
+    assert web.asked == {}

@@ -55,6 +55,43 @@ def test_the_parts_of_a_weighted_query_are_embedded_in_one_call(published, monke
     assert asked == [2]
 
 
+def test_without_words_a_product_finds_what_is_like_it_itself_first(published):
+    found = published.engine.search(Query(), like="red-sofa")
+    assert ids(found)[0] == "red-sofa"
+    assert found.hits[0].score == pytest.approx(1, abs=1e-5)
+    assert set(found.facets) == {"category", "color"}
+
+
+@pytest.mark.parametrize("query", [Query("blue sofa"), Query("blue sofa", RED_PHOTO)], ids=["stored vector", "picture"])
+def test_a_wish_finds_another_product_like_the_given_one(published, query):
+    found = ids(published.engine.search(query, like="red-sofa"))
+    assert found[0] == "blue-sofa"
+    assert "red-sofa" not in found
+    furniture = published.engine.search(query, Filters(category=["Furniture", "Chairs"]), like="red-sofa", limit=1)
+    assert ids(furniture) == ["blue-chair"]
+
+
+def test_a_wish_slides_from_the_product_to_the_words(published):
+    search = published.engine.search
+    by_words = [hit for hit in scores(search(Query("blue chair"))) if hit[0] != "red-sofa"]
+    assert scores(search(Query("blue chair"), like="red-sofa", text_weight=1)) == by_words
+    by_product = [hit for hit in scores(search(Query(), like="red-sofa")) if hit[0] != "red-sofa"]
+    assert scores(search(Query("blue chair"), like="red-sofa", text_weight=0)) == by_product
+
+
+def test_a_product_to_search_like_has_to_be_indexed(published):
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        published.engine.search(Query("in blue"), like="nothing")
+
+
+def test_the_vector_of_a_search_is_what_its_similarities_are_of(published):
+    vector = published.engine.vector(Query("in blue"), like="red-sofa")
+    with published.live.index() as index:
+        by_vector = index.search(vector, Filters(), 1)
+    best = published.engine.search(Query("in blue"), like="red-sofa", limit=1).hits
+    assert [(hit.product.id, hit.score) for hit in by_vector] == [(hit.product.id, hit.score) for hit in best]
+
+
 def test_results_are_sorted_by_a_number_of_the_catalog(published):
     for sort, first in (("price", "red-chair"), ("-price", "red-sofa")):
         assert ids(published.engine.search(Query(image=RED_PHOTO), sort=sort))[0] == first

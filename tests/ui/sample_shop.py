@@ -93,7 +93,7 @@ def make_build(
     on_trial: bool = False,
 ) -> None:
     """A finished build of these products, not published yet."""
-    images = [[Image.open(path).convert("RGB") for path in product.images] for product in products]
+    images = [[Image.open(path).convert("RGB") for path in product.images if "://" not in path] for product in products]
     vectors = embedder.embed_products(products, images)
     manifest = Manifest(
         build=build,
