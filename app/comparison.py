@@ -112,7 +112,7 @@ class Comparison:
                 yield published
                 return
         if build not in (kept.build for kept in self._store.builds()):
-            raise NotFoundError(f"build {build} is not kept any more; choose another one")
+            raise NotFoundError("build {build} is not kept any more; choose another one", build=build)
         index = self._store.open(build)
         try:
             yield index

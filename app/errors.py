@@ -8,7 +8,15 @@ from pathlib import Path
 
 
 class MoonError(Exception):
-    """Base of every error that is meant for the user's eyes."""
+    """Base of every error that is meant for the user's eyes.
+
+    ``values`` stand in the braces of ``message``, which is kept as ``template``: so the page can say it in another
+    language. A message without values is taken as it is, whatever braces it has.
+    """
+
+    def __init__(self, message: str, **values: object) -> None:
+        super().__init__(message.format(**values) if values else message)
+        self.template, self.values = message, values
 
 
 class BadInputError(MoonError):

@@ -75,21 +75,29 @@ def _opened(data: bytes, name: str, max_bytes: int, max_pixels: int) -> Iterator
     """A picture within the limits, of which only the header is read; errors of the block are the picture's."""
     if len(data) > max_bytes:
         raise BadInputError(
-            f"{name}: the file is larger than the limit of {max_bytes / 1e6:g} MB; provide a smaller version of it."
+            "{name}: the file is larger than the limit of {limit} MB; provide a smaller version of it.",
+            name=name,
+            limit=f"{max_bytes / 1e6:g}",
         )
     if not data:
-        raise BadInputError(f"{name}: the file is empty; provide a picture ({_accepted()}).")
+        raise BadInputError(
+            "{name}: the file is empty; provide a picture ({formats}).", name=name, formats=", ".join(FORMATS)
+        )
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_dimensions(image.size, name, max_pixels)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadInputError(_too_many_pixels(name, max_pixels)) from error
+        raise _too_many_pixels(name, max_pixels) from error
     except Image.UnidentifiedImageError as error:
-        raise BadInputError(f"{name}: not a picture that can be read; provide a {_accepted()} file.") from error
+        raise BadInputError(
+            "{name}: not a picture that can be read; provide one of these: {formats}.",
+            name=name,
+            formats=", ".join(FORMATS),
+        ) from error
     except _DECODE_ERRORS as error:
         raise BadInputError(
-            f"{name}: the picture is damaged or incomplete ({error}); save or upload it again."
+            "{name}: the picture is damaged or incomplete ({error}); save or upload it again.", name=name, error=error
         ) from error
 
 
@@ -123,25 +131,33 @@ def read_image(location: str, *, max_bytes: int, max_pixels: int) -> tuple[bytes
 def _check_dimensions(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise BadInputError(_too_many_pixels(name, max_pixels, f" ({width} x {height})"))
+        raise _too_many_pixels(name, max_pixels, f" ({width} x {height})")
     if min(size) < MIN_SIDE:
         raise BadInputError(
-            f"{name}: the picture is only {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed."
+            "{name}: the picture is only {width} x {height} pixels; at least {least} x {least} are needed.",
+            name=name,
+            width=width,
+            height=height,
+            least=MIN_SIDE,
         )
     if max(size) > MAX_ASPECT * min(size):
         raise BadInputError(
-            f"{name}: the picture is a strip of {width} x {height} pixels; crop it to the product "
-            f"(at most {MAX_ASPECT} times as long as wide)."
+            "{name}: the picture is a strip of {width} x {height} pixels; crop it to the product "
+            "(at most {most} times as long as wide).",
+            name=name,
+            width=width,
+            height=height,
+            most=MAX_ASPECT,
         )
 
 
-def _too_many_pixels(name: str, max_pixels: int, size: str = "") -> str:
-    limit = f"{max_pixels / 1e6:g} megapixels"
-    return f"{name}: the picture has more pixels than the limit of {limit}{size}; scale it down."
-
-
-def _accepted() -> str:
-    return ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}"
+def _too_many_pixels(name: str, max_pixels: int, size: str = "") -> BadInputError:
+    return BadInputError(
+        "{name}: the picture has more pixels than the limit of {limit} megapixels{size}; scale it down.",
+        name=name,
+        limit=f"{max_pixels / 1e6:g}",
+        size=size,
+    )
 
 
 def _upright(image: Image.Image, name: str) -> Image.Image:

@@ -50,7 +50,9 @@ def order_of(sort: str, number_keys: Sequence[str]) -> Order | None:
     order = Order(sort.removeprefix("-"), sort.startswith("-"))
     if order.key not in number_keys:
         listed = ", ".join(sorted(number_keys)) or "no number"
-        raise BadInputError(f"the index cannot be sorted by {order.key!r}; it has: {BY_MATCH}, {listed}")
+        raise BadInputError(
+            "the index cannot be sorted by {key}; it has: {listed}", key=repr(order.key), listed=f"{BY_MATCH}, {listed}"
+        )
     return order
 
 

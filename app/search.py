@@ -217,7 +217,9 @@ class SearchEngine:
 def clean_text(text: str, max_chars: int) -> str:
     """The text on one line, without control characters and lone surrogates. Raises BadInputError if it is too long."""
     if len(text) > max_chars:
-        raise BadInputError(f"the text has {len(text)} characters, {max_chars} are allowed; shorten it")
+        raise BadInputError(
+            "the text has {count} characters, {most} are allowed; shorten it", count=len(text), most=max_chars
+        )
     return " ".join("".join(" " if unicodedata.category(char) in ("Cc", "Cs") else char for char in text).split())
 
 
@@ -232,17 +234,23 @@ def photo_box(query: Query) -> Box | None:
     box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     if not all(map(math.isfinite, query.box)) or box[2] - box[0] < 1 or box[3] - box[1] < 1:
         raise BadInputError(
-            f"the box {list(query.box)} marks nothing of the photo; "
-            f"give x0, y0, x1, y1 in pixels of the {width} x {height} photo"
+            "the box {box} marks nothing of the photo; give x0, y0, x1, y1 in pixels of the {width} x {height} photo",
+            box=list(query.box),
+            width=width,
+            height=height,
         )
     return box
 
 
 def _check_page(limit: int, offset: int) -> None:
     if not 1 <= limit <= MAX_LIMIT:
-        raise BadInputError(f"limit is {limit}; it must be from 1 to {MAX_LIMIT}")
+        raise BadInputError("limit is {limit}; it must be from 1 to {most}", limit=limit, most=MAX_LIMIT)
     if not 0 <= offset <= MAX_OFFSET:
-        raise BadInputError(f"offset is {offset}; it must be from 0 to {MAX_OFFSET}; narrow the search with filters")
+        raise BadInputError(
+            "offset is {offset}; it must be from 0 to {most}; narrow the search with filters",
+            offset=offset,
+            most=MAX_OFFSET,
+        )
 
 
 def _check_given(liked: Sequence[str], disliked: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ from ui.markup import notice, text
 
 
 def failed(error: MoonError, data: Path, say: Language = ENGLISH) -> str:
-    """A notice that says what happened and what to do, the error itself in English, without the server's ``data``."""
-    message = public(str(error), data)
+    """A notice that says what happened and what to do, without the server's ``data``."""
+    message = public(say.error(error), data)
     message = message[:1].upper() + message[1:]
     if isinstance(error, IndexUnavailableError):
         return notice(say("There is nothing to search yet"), message)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
+from app.errors import MoonError
 from app.schema import Product
 from ui.chinese import TEXTS
+from ui.chinese_errors import ERRORS
 from ui.theme import script
 
 
@@ -33,6 +35,16 @@ class Language:
         """
         return self.texts.get(english, english).format(**values)
 
+    def error(self, error: MoonError) -> str:
+        """What went wrong; a message that is unknown stays English, and so do the details in its braces.
+
+        Of those only ``name`` is said in this language where it is known, as what a photo is called.
+        """
+        if error.template not in self.texts:
+            return str(error)
+        called = {key: self.texts.get(str(value), value) for key, value in error.values.items() if key == "name"}
+        return self(error.template, **{**error.values, **called})
+
     def title_of(self, product: Product) -> str:
         """What a product is called: in this language, else as its catalog has it, else in any other, else its id."""
         titles = {code.replace("_", "-").lower(): title for code, title in product.titles.items() if title}
@@ -42,7 +54,7 @@ class Language:
 
 
 ENGLISH = Language("en", "en", "English")
-CHINESE = Language("zh", "zh-CN", "中文", TEXTS)
+CHINESE = Language("zh", "zh-CN", "中文", {**TEXTS, **ERRORS})
 LANGUAGES = {language.code: language for language in (ENGLISH, CHINESE)}
 
 

@@ -13,6 +13,9 @@ from app.store.base import Manifest
 CATEGORY = "category"
 """The facet key that stands for every category level."""
 
+NO_ATTRIBUTE = "the index has no attribute {key} to filter by; it has: {listed}"
+NO_NUMBER = "the index has no number {key} to filter by; it has: {listed}"
+
 _CATEGORY_PATH = "categories"
 
 
@@ -50,7 +53,7 @@ def facet_path(key: str, manifest: Manifest) -> str:
     """Payload path of a facet. Raises BadInputError for a key that the build does not have."""
     if key == CATEGORY:
         return _CATEGORY_PATH
-    _check_known(key, manifest.attribute_keys, "attribute")
+    _check_known(key, manifest.attribute_keys, NO_ATTRIBUTE)
     return _path("attributes", key)
 
 
@@ -63,23 +66,25 @@ def conditions(filters: Filters, manifest: Manifest) -> list[Condition]:
     if filters.category:
         wanted.append(AnyOf(_CATEGORY_PATH, [CATEGORY_SEPARATOR.join(filters.category)]))
     for key, values in filters.attributes.items():
-        _check_known(key, manifest.attribute_keys, "attribute")
+        _check_known(key, manifest.attribute_keys, NO_ATTRIBUTE)
         if values:
             wanted.append(AnyOf(_path("attributes", key), values))
     for key, limits in filters.ranges.items():
-        _check_known(key, manifest.number_keys, "number")
+        _check_known(key, manifest.number_keys, NO_NUMBER)
         sides = [side for side in (limits.min, limits.max) if side is not None]
         if not all(math.isfinite(side) for side in sides):
-            raise BadInputError(f"the limits of {key!r} must be finite numbers; leave a side out to keep it open")
+            raise BadInputError(
+                "the limits of {key} must be finite numbers; leave a side out to keep it open", key=repr(key)
+            )
         if sides:
             wanted.append(Between(_path("numbers", key), limits.min, limits.max))
     return wanted
 
 
-def _check_known(key: str, known: Sequence[str], kind: str) -> None:
+def _check_known(key: str, known: Sequence[str], message: str) -> None:
     if key not in known:
         listed = ", ".join(sorted(known)) or "none"
-        raise BadInputError(f"the index has no {kind} {key!r} to filter by; it has: {listed}")
+        raise BadInputError(message, key=repr(key), listed=listed)
 
 
 def _path(field: str, key: str) -> str:

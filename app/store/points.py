@@ -57,7 +57,7 @@ def in_order(ids: Sequence[str], points: Sequence[str], found: Mapping[str, T]) 
     unknown = [product_id for product_id, point in zip(ids, points, strict=True) if point not in found]
     if unknown:
         listed = ", ".join(map(repr, unknown))
-        raise NotFoundError(f"the index has no product {listed}; check the id or rebuild the index")
+        raise NotFoundError("the index has no product {listed}; check the id or rebuild the index", listed=listed)
     return [found[point] for point in points]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,24 @@ from playwright.sync_api import Page, expect
 
 from app.schema import Product
 from tests.ui.driving import PHOTO, OpenPage, field, heading, words
-from ui import chinese
+from ui import chinese, chinese_errors
 from ui.address import Address
 from ui.language import CHINESE, ENGLISH, LANGUAGES
 
 UI = Path(chinese.__file__).parent
+APP = UI.parent / "app"
+TRANSLATIONS = {"chinese.py", "chinese_errors.py"}
+SHOPPERS_MEET = [
+    *UI.glob("*.py"),
+    *(APP / f"{name}.py" for name in ("search", "images", "photos", "batching", "ranking")),
+]
+NOT_ON_THE_PAGE = {
+    "there is a box without a photo; add the photo or leave the box out",
+    "no liked product is given; name at least one, disliked products alone point nowhere",
+    "the client is gone",
+    "A file is uploaded, not fetched from an address.",
+}
+"""Errors in those modules that only programs meet, or nobody."""
 TEXTS_OF_APP = {"decode", "embed", "search", "facets", "labels", "neighbours", "predict", "look", "total"} | {
     "meaning and words",
     "meaning",
@@ -31,13 +45,14 @@ SHOWN = """() => [
 ].filter(Boolean).map((text) => text.trim())"""
 
 
-def constants(function: str | None = None) -> set[str]:
-    """Texts in the page's modules: all of them, or those that are passed first to a function of this name."""
-    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in UI.glob("*.py") if file.name != "chinese.py"]
+def constants(function: str | None = None, files: Iterable[Path] | None = None) -> set[str]:
+    """Texts in the page's modules or ``files``: all, or those passed first to a function whose name ends like this."""
+    modules = [file for file in files or UI.glob("*.py") if file.name not in TRANSLATIONS]
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in modules]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     if function:
         calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
-        nodes = [call.args[0] for call in calls if ast.unparse(call.func).split(".")[-1] == function]
+        nodes = [call.args[0] for call in calls if ast.unparse(call.func).split(".")[-1].endswith(function)]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
@@ -54,6 +69,22 @@ def test_every_text_is_in_every_language():
 
 def test_no_text_is_left_over():
     assert chinese.TEXTS.keys() <= constants() | TEXTS_OF_APP | COUNTED
+
+
+def test_every_error_that_a_shopper_meets_is_in_every_language():
+    errors = constants("Error", SHOPPERS_MEET)
+    assert len(errors) > 15
+    assert errors - NOT_ON_THE_PAGE <= chinese_errors.ERRORS.keys()
+
+
+def test_no_error_is_left_over():
+    assert chinese_errors.ERRORS.keys() <= constants(files=[*UI.glob("*.py"), *APP.rglob("*.py")])
+
+
+@pytest.mark.parametrize("english", chinese_errors.ERRORS)
+def test_a_translated_error_has_no_other_values(english: str):
+    values = re.compile(r"\{\w*\}")
+    assert set(values.findall(chinese_errors.ERRORS[english])) <= set(values.findall(english))
 
 
 @pytest.mark.parametrize("english", chinese.TEXTS)

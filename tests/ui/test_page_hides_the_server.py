@@ -71,5 +71,5 @@ def test_a_picture_that_cannot_be_read_keeps_its_place_to_itself(own: Service, m
     monkeypatch.setattr(own.engine, "product", lambda _: hidden)
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     answers = said(Shop(own), ASKED)
-    assert any("cannot be read on the server" in answer for answer in answers)
+    assert any("no picture of the product" in answer for answer in answers)
     assert not any("secret" in answer for answer in answers)
