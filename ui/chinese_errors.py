@@ -64,9 +64,7 @@ ERRORS = {
     "offset is {offset}; it must be from 0 to {most}; narrow the search with filters": (
         "结果位置为 {offset}；必须在 0 到 {most} 之间；请用筛选条件缩小搜索范围"
     ),
-    "build {build} is not kept any more; choose another one": (
-        "索引 {build} 已不再保留；请选择另一个"
-    ),
+    "build {build} is not kept any more; choose another one": ("索引 {build} 已不再保留；请选择另一个"),
     # the server
     "too many queries are waiting for the model; try again in a moment": "等待模型的查询过多；请稍后再试",
     "too many large photos are in work; send a smaller one, or try again in a moment": (
