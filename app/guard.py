@@ -32,6 +32,12 @@ OPEN = re.compile(r"/api/v\d+/(health/(live|ready)|products/.+/images/\d+)")
 A browser sends no key with an ``<img>``. How many pictures are in work is bounded where they are served.
 """
 
+PAGE = "/gradio_api/queue/join"
+"""Where the page asks for what a shopper does: without a key, at the rate of one client. Its queue bounds the rest.
+
+Files that a shopper sends before that count for nothing here: a batch sends each of its thousand by itself.
+"""
+
 BODY_SECONDS = 30.0
 """How long a client may take to send a request."""
 
@@ -54,8 +60,9 @@ def protect(api: FastAPI, service: Service) -> None:
 class Guard:
     """ASGI middleware: 401 without a key, 429 above the client's rate, 503 while stopping or full; else the answer.
 
-    The settings say what is limited (``api_keys``, ``rate_per_second``, ``rate_burst``, ``max_requests``); only the API
-    is, and ``/metrics`` by the key. Queries of a client that closes the connection are marked for the encoder.
+    The settings say what is limited (``api_keys``, ``rate_per_second``, ``rate_burst``, ``max_requests``): the API,
+    ``/metrics`` by the key alone, what the page asks for by the rate alone. Queries of a client that closes the
+    connection are marked for the encoder.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -78,19 +85,20 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
-        key = _key(Headers(scope=scope))
-        if self._keys and not _is_known(key, self._keys):
+        is_page, key = scope["path"] == PAGE, _key(Headers(scope=scope))
+        keys = () if is_page else self._keys or ()
+        if keys and not _is_known(key, keys):
             return self._refused("key", Kind.NO_KEY, NO_KEY, {"WWW-Authenticate": "Bearer"})
-        if not scope["path"].startswith(API):
+        if scope["path"] == METRICS:
             return None
         if self._service.draining:
             wait, detail = later(1, Connection="close"), "the server is stopping; send it again"
             return self._refused("stopping", Kind.STOPPING, detail, wait)
-        if self._buckets and (seconds := self._buckets.take(key if self._keys else _network(scope["client"]))):
+        if self._buckets and (seconds := self._buckets.take(key if keys else _network(scope["client"]))):
             return self._refused(
                 "rate", Kind.RATE, "too many requests from you; send the next one later", later(seconds)
             )
-        if self._service.requests_in_work >= self._places:
+        if not is_page and self._service.requests_in_work >= self._places:
             return self._refused("full", Kind.FULL, "the server has too many requests in work; send it again", later(1))
         return None
 
@@ -148,7 +156,7 @@ NO_KEY = "the API needs a key; send it as `Authorization: Bearer KEY` or as `X-A
 
 
 def _is_guarded(path: str) -> bool:
-    return path == METRICS or (path.startswith(API) and not OPEN.fullmatch(path))
+    return path in (METRICS, PAGE) or (path.startswith(API) and not OPEN.fullmatch(path))
 
 
 def _key(headers: Headers) -> str:

@@ -28,6 +28,8 @@ NOT_ON_THE_PAGE = {
     "no liked product is given; name at least one, disliked products alone point nowhere",
     "the client is gone",
     "A file is uploaded, not fetched from an address.",
+    "A file is uploaded, not named by its path on the server.",
+    "it is no longer on the server; upload it again",
 }
 """Errors in those modules that only programs meet, or nobody."""
 TEXTS_OF_APP = {"decode", "embed", "search", "facets", "labels", "neighbours", "predict", "look", "total"} | {

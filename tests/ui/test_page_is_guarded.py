@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from app.api import create_api
 from app.observe import PAGE_POLICY
@@ -56,3 +57,32 @@ def test_a_file_of_the_server_cannot_be_named_as_an_upload(page, tmp_path):
         answer = page.get("/gradio_api/queue/data", params={"session_hash": name}).text
         assert "not named by its path" in answer
         assert "secret" not in answer
+
+
+JOIN = "/gradio_api/queue/join"
+ASKED = {"data": [], "fn_index": 0, "session_hash": "a"}
+
+
+@pytest.fixture
+def limited(shop_service: Service) -> Iterator[Service]:
+    """The shop with keys, and a rate that lets two requests of a client through."""
+    limits = {"rate_per_second": 0.001, "rate_burst": 2, "api_keys": (SecretStr("key"),)}
+    own = Service(shop_service.settings.model_copy(update=limits), shop_service.embedder, shop_service.store)
+    yield own
+    own.close()
+
+
+def test_the_page_asks_without_a_key_at_the_rate_of_one_client(limited: Service):
+    page = TestClient(mount(create_api(limited), limited), base_url="http://shop.example")
+    answers = [page.post(JOIN, json=ASKED) for _ in range(3)]
+    assert not {answer.status_code for answer in answers[:2]} & {401, 429}
+    assert answers[2].status_code == 429
+    assert int(answers[2].headers["retry-after"]) > 1
+    assert page.get("/").status_code == 200
+    assert page.get("/api/v1/search?text=x", headers={"X-API-Key": "key"}).status_code == 200
+
+
+def test_a_stopping_server_takes_no_more_from_the_page(limited: Service):
+    limited.draining = True
+    page = TestClient(mount(create_api(limited), limited), base_url="http://shop.example")
+    assert page.post(JOIN, json=ASKED).status_code == 503
