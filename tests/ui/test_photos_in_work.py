@@ -16,6 +16,7 @@ from ui.batch import predict_all
 from ui.compare import Comparing
 from ui.shop import Shop
 from ui.understand import Understanding
+from ui.uploads import Upload
 
 PHOTO = str(DEMO / "photos" / "bs0-couch-c0_p0.webp")
 PRODUCT = demo_products()[0].id
@@ -35,7 +36,7 @@ ANSWERS: dict[str, Callable[[Service], object]] = {
     "predict": lambda service: Understanding(service).predict("", PHOTO),
     "look": lambda service: Understanding(service).look("chair", PHOTO),
     "compare": lambda service: Comparing(service).compare("", PHOTO, "FUSED ", "MEANING "),
-    "batch": lambda service: list(predict_all(service, [PHOTO])),
+    "batch": lambda service: list(predict_all(service, [Upload(PHOTO, "photo.webp")])),
 }
 
 
