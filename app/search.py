@@ -82,8 +82,8 @@ class SearchEngine:
 
         ``like`` is an indexed product that the photo shows or, without a photo, whose stored vector stands in the
         photo's place, joined with that of the words (our decision, app/balance.py). With words it is a wish for
-        another product than this one, which is left out then, and words in common count less. A search from a stored
-        vector has no match levels, as none were learned for it.
+        another product than this one, which is left out then, and words in common count less. Neither a wish nor a
+        search from a stored vector has match levels, as none were learned for them.
 
         Facet counts are those of all products that fulfil the filters, whatever their similarity; a key's own filter is
         lifted for its own counts, so that a shopper sees what else there is to choose. ``watch`` adds the stages that
@@ -111,7 +111,7 @@ class SearchEngine:
             build = index.manifest.build
         found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
         self._observe(found.timings)
-        if text_weight == EVEN and (query.image is not None or not like):
+        if text_weight == EVEN and not wish and (query.image is not None or not like):
             self._calibration.judge(found, evidence(query.text, query.image))
         return found
 
