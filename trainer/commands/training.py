@@ -74,7 +74,7 @@ def fit(
         Views,
         typer.Option(
             help="How a triplet is asked: as the mixture says (MOON), by picture, text and both in one step (joint, "
-            "MOON2.0), or by one of the three at the mixture's cost (budget)"
+            "MOON2.0), or by one of the three, drawn by its weight, at the mixture's cost (budget)"
         ),
     ] = FIT.views,
     intra: Annotated[

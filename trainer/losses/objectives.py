@@ -18,10 +18,9 @@ from torch.distributed.nn import functional as collectives
 from torch.nn import functional
 
 from trainer.losses.routing import expert_use
+from trainer.losses.view_chances import LIMITS, ViewChances
 
 Weighing = Literal["literal", "balanced"]
-LIMITS = (0.5, 2.0)
-"""Of balanced weights (our decision)."""
 
 
 class ObjectiveWeights(nn.Module):
@@ -40,17 +39,24 @@ class ObjectiveWeights(nn.Module):
     It is convex, and at its minimum p[z, m] is the share of objective m in the use of expert z, each objective counted
     the same however many samples it has.
 
-    ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision).
+    ``sparsity`` weighs the mean entropy of p (MOON2.0), from step ``sparsity_start`` on (our decision). With
+    ``chances``, queries were drawn by their objectives' weights, and count by the weight over its chance alone.
     """
 
     _last: Tensor
 
     def __init__(
-        self, experts: int, objectives: int, weighing: Weighing, sparsity: float = 0.0, sparsity_start: int = 0
+        self,
+        experts: int,
+        objectives: int,
+        weighing: Weighing,
+        sparsity: float = 0.0,
+        sparsity_start: int = 0,
+        chances: ViewChances | None = None,
     ) -> None:
         super().__init__()
         self.trains_routers = weighing == "literal"
-        self.sparsity, self.sparsity_start = sparsity, sparsity_start
+        self.sparsity, self.sparsity_start, self.chances = sparsity, sparsity_start, chances
         self.matrix = nn.Parameter(torch.zeros(experts, objectives))
         self._forget()
 
@@ -63,6 +69,9 @@ class ObjectiveWeights(nn.Module):
         use, samples = self.use(routing, objectives)
         weights = self.weights(use, samples, matrix)
         self._last = weights.detach().where(samples > 0, torch.nan)
+        if self.chances is not None:
+            weights = weights / self.chances.of_step(step).to(weights)
+            self.chances.add(step, self._last)
         return weights[objectives], self.penalty(use, samples, matrix, step)
 
     def use(self, routing: Tensor, objectives: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,9 +25,10 @@ from trainer.data.keys import padded
 from trainer.data.record import MODALITIES
 from trainer.data.views import Read, View
 from trainer.losses.columns import ABSENT, FILLER
+from trainer.losses.view_chances import ViewChances
 from trainer.training.features import MapTower, TowerMaps
 from trainer.training.inputs import Input, Triplet
-from trainer.training.triplets import TripletSource
+from trainer.training.triplets import EVEN, TripletSource
 
 logger = logging.getLogger(__name__)
 
@@ -132,14 +133,16 @@ class TripletCollator(BaseDataCollator):
     The mixture's columns are ``COLUMNS``. A joint step has one per query modality instead, and where products are
     aligned with their own words two more, with one label. A row that a triplet lacks is left out of the features and
     has the key ``ABSENT``, see :class:`~trainer.losses.columns.Columns`; with ``fill``, for several processes, the
-    drawn query stands there as a ``FILLER``. ``samples``, int64 (batch, query columns, 3), says of every query its
-    record, the item of its negative and its place in MODALITIES, -1 where there is none.
+    drawn query stands there as a ``FILLER``. A budget's query is drawn by ``chances``, evenly without. ``samples``,
+    int64 (batch, query columns, 3), says of every query its record, the item of its negative and its place in
+    MODALITIES, -1 where there is none.
     """
 
     preprocess_fn: Callable[..., Any] = field(default=dict, repr=False)
     source: TripletSource = field(kw_only=True)
     encoding: Encoding = field(kw_only=True)
     broken: BrokenPictures = field(kw_only=True)
+    chances: ViewChances | None = field(kw_only=True, default=None)
     fill: bool = field(kw_only=True, default=False)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
@@ -188,8 +191,9 @@ class TripletCollator(BaseDataCollator):
 
     def _readable(self, number: int) -> tuple[Triplet, dict[str, Ready]]:
         """A triplet with what each column reads; one that cannot be read is reported, and another drawn instead."""
+        chances = EVEN if self.chances is None else self.chances.of_draw(number)
         for attempt in range(ATTEMPTS):
-            triplet = self.source.draw(number, attempt)
+            triplet = self.source.draw(number, attempt, chances)
             record = triplet.record
             try:
                 inputs: dict[str, Ready] = {}

@@ -39,16 +39,18 @@ class QueryViews:
         record: StoredRecord,
         negative_keys: Sequence[int],
         rng: random.Random,
-        *,
-        all_of_them: bool,
+        chances: Sequence[float] | None,
     ) -> list[QueryView]:
-        """All views that there are, the drawn one first, or one of them with equal chances.
+        """All views that there are, the drawn one first, or one of them by the ``chances`` of MODALITIES.
 
         ``record`` is the drawn one. Views of other records say with ``ALSO_RIGHT`` where the hard negative, which was
         chosen for the drawn one, answers them too.
         """
         given = self._given(drawn, record, rng)
-        wanted = sorted(given, key=lambda name: name != drawn.modality) if all_of_them else [rng.choice([*given])]
+        if chances is None:
+            wanted = sorted(given, key=lambda name: name != drawn.modality)
+        else:
+            wanted = rng.choices([*given], [chances[MODALITIES.index(name)] for name in given])
         return [
             drawn if name == drawn.modality else self._view(name, given[name], drawn.record, negative_keys, rng)
             for name in wanted

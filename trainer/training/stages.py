@@ -24,6 +24,7 @@ from trainer.data.record import MODALITIES
 from trainer.losses.filtering import SampleFilter
 from trainer.losses.moon import MoonLoss
 from trainer.losses.objectives import ObjectiveWeights
+from trainer.losses.view_chances import ViewChances
 from trainer.training.batches import BrokenPictures, Encoding, MapEncoding, TripletCollator
 from trainer.training.expert_load import ExpertLoad
 from trainer.training.plan import Plan
@@ -41,6 +42,8 @@ WARM_UP, WEIGHT_DECAY, MAX_GRADIENT = 0.05, 0.01, 1.0
 """Share of the steps over which the learning rate rises (paper), and the optimiser's usual values."""
 SPARSITY_START, MATRIX_RATE = 0.1, 0.03
 """Share of the steps before experts are to keep to one objective, and the learning rate of W* (our decisions)."""
+READ_AHEAD = 2
+"""Batches that a reading process, and the trainer itself, may be ahead of the step that learns."""
 LOGS = 100
 """Log entries of a stage, at least one every tenth step of a short one."""
 
@@ -122,6 +125,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
     model = moon_model(shop.module)
     steps = stage.steps or 0
     extended = "extended-negatives" not in config.without
+    objective_weights = _objective_weights(shop, stage)
     loss = MoonLoss(
         model,
         objective=config.objective,
@@ -132,7 +136,7 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         dims=plan.dims,
         mini_batch_size=config.mini_batch,
         intra=config.intra,
-        objective_weights=_objective_weights(shop, stage),
+        objective_weights=objective_weights,
         sample_filter=SampleFilter(steps) if config.filtering and stage.name == "all" else None,
     )
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.folder.parent / "tensorboard" / stage.name)
@@ -176,7 +180,11 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
         loss=loss,
         evaluator=shop.validation,
         data_collator=TripletCollator(
-            source=shop.source, encoding=shop.encoding, broken=shop.broken, fill=plan.world > 1
+            source=shop.source,
+            encoding=shop.encoding,
+            broken=shop.broken,
+            chances=None if objective_weights is None else objective_weights.chances,
+            fill=plan.world > 1,
         ),
         expert_load=ExpertLoad(shop.module),
         pass_steps=Fraction(shop.source.records, stage.batch * plan.world),
@@ -185,12 +193,14 @@ def _trainer(shop: Workshop, stage: Stage, folder: Path) -> MoonTrainer:
 
 def _objective_weights(shop: Workshop, stage: Stage) -> ObjectiveWeights | None:
     """None where all weigh the same, and in stages that train no expert."""
-    config = shop.plan.config
+    plan, config, steps = shop.plan, shop.plan.config, stage.steps or 0
     if config.objective_weights == "uniform" or stage.name != "all":
         return None
-    start = round(SPARSITY_START * (stage.steps or 0))
-    experts = shop.module.moon.free_experts
-    return ObjectiveWeights(experts, len(MODALITIES), config.objective_weights, config.sparsity, start)
+    chances = None
+    if config.views == "budget":
+        chances = ViewChances(steps, len(MODALITIES), stage.batch * plan.world, READ_AHEAD * (plan.workers + 1))
+    start, experts = round(SPARSITY_START * steps), shop.module.moon.free_experts
+    return ObjectiveWeights(experts, len(MODALITIES), config.objective_weights, config.sparsity, start, chances)
 
 
 def _rates(loss: MoonLoss, plan: Plan, stage: Stage) -> dict[str, float]:

@@ -31,6 +31,7 @@ from trainer.training.record_pool import RecordPool
 from trainer.training.slips import noisy
 from trainer.training.staging import FindBox, Scenes
 
+EVEN = (1.0,) * len(MODALITIES)
 SECOND_PICTURE = 0.25
 TRIES, LAST_TRIES = 4, 16
 """Candidates of the category, and then of any, before the search for a hard negative ends."""
@@ -123,7 +124,7 @@ class TripletSource:
     @property
     def query_columns(self) -> dict[Modality, str]:
         """In which column of a batch a query of each modality stands; the views of a joint step are told apart."""
-        return {name: "query" if self._views is None else f"{name}_query" for name in MODALITIES}
+        return {name: f"{name}_query" if self.recipe.views == "joint" else "query" for name in MODALITIES}
 
     @property
     def possible_columns(self) -> set[str]:
@@ -138,9 +139,10 @@ class TripletSource:
         only._views = None
         return only
 
-    def draw(self, number: int, attempt: int = 0) -> Triplet:
+    def draw(self, number: int, attempt: int = 0, chances: Sequence[float] = EVEN) -> Triplet:
         """Triplet ``number`` (from 0); a further ``attempt`` takes its place if a picture of it cannot be read.
 
+        ``chances`` say, up to a factor, how likely a ``budget`` asks in each of MODALITIES.
         Raises CatalogError if no product is a wrong answer, so that none can be the hard negative.
         """
         rng = random.Random(f"{self.seed}:{number}:{attempt}")  # noqa: S311
@@ -157,7 +159,8 @@ class TripletSource:
         queries = [QueryView(modality, self._query(record, modality, rng), self.corpus.query_keys(record), row)]
         if self._views is not None:
             chance = random.Random(f"{self.seed}:{number}:{attempt}:views")  # noqa: S311
-            queries = self._views.of(queries[0], record, keys[1], chance, all_of_them=self.recipe.views == "joint")
+            wanted = None if self.recipe.views == "joint" else chances
+            queries = self._views.of(queries[0], record, keys[1], chance, wanted)
         staged = {view.location for query in queries for view, _ in query.input.views if view.room is not None}
         shown = [item.without_pictures(staged) for item in (positive, negative)]
         if self.augmented is not None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from trainer.losses.objectives import LIMITS, ObjectiveWeights
+from trainer.losses.objectives import ObjectiveWeights
+from trainer.losses.view_chances import LIMITS, ViewChances
 
 EXPERTS, OBJECTIVES = 3, 3
 
@@ -183,3 +184,20 @@ def test_the_weights_of_the_last_batch_are_read_once():
     assert last[2].isnan()
     np.testing.assert_allclose(p, softmax(weights.matrix), rtol=1e-5)
     assert weights.read()[0].isnan().all()
+
+
+@pytest.mark.parametrize("weighing", ["literal", "balanced"])
+def test_queries_drawn_by_weight_cost_on_average_what_all_views_cost_by_their_weights(weighing):
+    """With V views of cost c_m, drawn by chance a_m: the mean over draws is sum of w_m c_m over the sum of a_m."""
+    chances = ViewChances(steps=30, objectives=OBJECTIVES, draws=20, delay=2)
+    weights = module(weighing, chances=chances)
+    routing, objectives = batch(rows=60)
+    for step in range(25):
+        of_samples, _ = weights(routing, objectives, weights.matrix, step)
+    w = weights.weights(*weights.use(routing, objectives), weights.matrix)
+    drawn_by = chances.of_step(24)
+    assert drawn_by.std() > 0.1
+    cost, shares = torch.tensor([1.0, 2.0, 5.0]), drawn_by / drawn_by.sum()
+    own = torch.stack([of_samples[objectives == m][0] for m in range(OBJECTIVES)])
+    torch.testing.assert_close((shares * own * cost).sum(), (w * cost).sum() / drawn_by.sum())
+    assert of_samples.requires_grad == (weighing == "literal")

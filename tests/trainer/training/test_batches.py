@@ -22,6 +22,7 @@ from trainer.data.record import MODALITIES
 from trainer.data.splits import training_rows
 from trainer.data.views import View
 from trainer.losses.columns import ABSENT, FILLER, Columns
+from trainer.losses.view_chances import ViewChances
 from trainer.training.batches import (
     ATTEMPTS,
     BrokenPictures,
@@ -310,6 +311,24 @@ def test_a_column_that_no_triplet_has_is_not_read(corpus, broken):
         batch = TripletCollator(source=source, encoding=Names(), broken=broken, fill=fill)(numbers(*range(8)))
         assert [name for name in batch if name.endswith("query_texts")] == ["text_query_texts"]
         assert batch["label"].shape == (8, 5, WIDTH)
+
+
+def test_a_budget_has_one_column_of_queries_for_several_processes_too_drawn_by_their_chances(corpus, broken):
+    rows = training_rows(corpus).train
+    source = TripletSource(corpus, rows, Recipe(views="budget"), 0, lambda picture, title: picture.box)
+    chances = ViewChances(steps=9, objectives=3, draws=8, delay=1)
+    chances.add(0, torch.tensor([4.0, 0.5, 0.5]))
+    for first in (0, 8):
+        expected = [source.draw(first + n, chances=chances.of_draw(first)) for n in range(8)]
+        for fill in (False, True):
+            collate = TripletCollator(source=source, encoding=Names(), broken=broken, chances=chances, fill=fill)
+            batch = collate(numbers(*range(first, first + 8)))
+            assert [name for name in batch if name.endswith("query_texts")] == ["query_texts"]
+            assert batch["query_texts"] == [triplet.query.text for triplet in expected]
+            modalities = [MODALITIES.index(triplet.queries[0].modality) for triplet in expected]
+            assert batch["samples"][:, 0, 2].tolist() == modalities
+    assert chances.of_draw(0) == [1, 1, 1]
+    assert chances.of_draw(8)[0] > 1
 
 
 def test_the_record_that_lent_a_broken_picture_is_the_one_that_is_reported(joint, broken):

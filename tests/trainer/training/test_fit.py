@@ -27,6 +27,8 @@ from trainer.data.augmented import NOTE, SCHEMA
 from trainer.data.corpus import Corpus
 from trainer.data.record import Item
 from trainer.data.splits import training_rows
+from trainer.losses import view_chances
+from trainer.losses.view_chances import ViewChances
 from trainer.training import fit as fit_module
 from trainer.training import stages
 from trainer.training.config import PARTS, FitConfig
@@ -238,9 +240,11 @@ def test_every_pass_ends_where_its_last_record_was_seen_however_rarely_the_run_l
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_loses_no_sample(run, monkeypatch):
+@pytest.mark.parametrize("views", ["mixture", "budget"])
+def test_a_run_that_was_cut_off_loses_no_sample(run, monkeypatch, views):
     wishes = {"box_steps": 0, "skip_steps": 0, "tower_steps": 0, "looks_steps": 0, "filtering": True}
-    wishes["objective_weights"] = "balanced"
+    wishes |= {"objective_weights": "balanced", "views": views}
+    monkeypatch.setattr(view_chances, "NEWEST", 1.0)
     unbroken, _ = run("unbroken", **wishes)
     step = MoonTrainer.training_step
 
@@ -335,9 +339,28 @@ ALL_STAGES_BUT_ONE = {"tower_steps": 0, "box_steps": 0, "looks_steps": 0, "skip_
 
 
 @pytest.mark.slow
-def test_a_budget_encodes_as_many_queries_as_the_mixture(run):
+def test_a_budget_has_one_column_of_queries_as_the_mixture_has(run):
+    """Queries per triplet are counted where there are several columns of them."""
     folder, _ = run(**ALL_STAGES_BUT_ONE, views="budget", mini_batch=2)
-    assert [entry["queries"] for entry in course(folder) if "loss" in entry] == [1.0, 1.0]
+    assert len(losses(folder)) == 2
+    assert not any("queries" in entry for entry in course(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_budget_draws_by_weights_that_are_known_however_far_batches_are_read_ahead(run, monkeypatch, workers):
+    """Means that are no numbers until their step was learned from would fail a draw that came too early."""
+    made = ViewChances.__init__
+
+    def unknown(self: ViewChances, *args: object, **kwargs: object) -> None:
+        made(self, *args, **kwargs)
+        self._means.fill_(torch.nan)
+
+    monkeypatch.setattr(ViewChances, "__init__", unknown)
+    monkeypatch.setattr(ViewChances, "add", lambda self, step, weights: self._means[step].copy_(torch.ones(3)))
+    wishes = {**ALL_STAGES_BUT_ONE, "steps": 12, "views": "budget", "objective_weights": "balanced"}
+    folder, _ = run(**wishes, workers=workers)
+    assert len(losses(folder)) == 12
 
 
 @pytest.mark.slow

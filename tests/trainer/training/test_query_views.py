@@ -166,6 +166,28 @@ def test_a_budget_asks_in_one_of_the_ways_that_there_are_with_equal_chances(make
     assert [counts[name] / 900 for name in MODALITIES] == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
+def test_a_budget_draws_views_by_their_chances_and_only_those_that_there_are(make):
+    records = [Record(f"chair{n}", f"words {n}", photo(f"photo{n}")) for n in range(2)] + [Record("chair2", "words 2")]
+    source = source_of(make(records), "budget", mixture=(0.0, 1.0, 0.0))
+    drawn = [source.draw(number, chances=(3.0, 1.0, 0.5)) for number in range(900)]
+    views = {
+        product: Counter(one.queries[0].modality for one in drawn if one.keys[1][0] == id_key(product))
+        for product in ("chair0", "chair2")
+    }
+    shares = [views["chair0"][name] / views["chair0"].total() for name in MODALITIES]
+    assert shares == pytest.approx([3 / 4.5, 1 / 4.5, 0.5 / 4.5], abs=0.06)
+    assert set(views["chair2"]) == {"text"}
+
+
+def test_chances_change_neither_products_nor_the_draws_of_other_ways_to_ask(make):
+    corpus = make([Record(f"chair{n}", f"words {n}", photo(f"photo{n}")) for n in range(3)])
+    budget, mixture = source_of(corpus, "budget"), source_of(corpus, "mixture")
+    for number in range(20):
+        one, other = budget.draw(number, chances=(9.0, 1.0, 1.0)), budget.draw(number)
+        assert (one.positive, one.negative, one.document_keys) == (other.positive, other.negative, other.document_keys)
+        assert mixture.draw(number, chances=(9.0, 1.0, 1.0)) == mixture.draw(number)
+
+
 def test_pictures_alone_are_asked_in_their_own_way(make):
     source = source_of(make([Record(f"chair{n}", f"words {n}", photo(f"photo{n}")) for n in range(3)]), intra=True)
     triplet = source.of_pictures().draw(0)
