@@ -4,6 +4,7 @@
     python -m trainer augment demo runs/augmented
     python benchmarks/moon2.py runs/looks runs/moon2 --augmented runs/augmented [--seeds 0 1 2] [--steps 80]
     python benchmarks/moon2.py runs/looks runs/moon2 --augmented runs/augmented --variants MOON2.0 MOON
+    python benchmarks/moon2.py runs/looks runs/wide --augmented runs/augmented --experts 6
     python benchmarks/moon2.py runs/looks runs/noisy --noise 0.1
 
 Every run trains the skip path and the whole model from START, whose tower, box head and looks are trained: MOON2.0,
@@ -11,6 +12,9 @@ then without each of its parts, and MOON, at equal numbers of triplets. All are 
 targets, the directions of retrieval and predictions of `trainer evaluate`, and recall on development designs.
 Variants that differ in the main stage alone share the skip path of their seed. `ablation.py` says how tables are to be
 read, and that started again nothing is repeated.
+
+With `--experts` START gets so many before, the reserved two included: its own two free ones leave routers that choose
+two nothing to choose.
 
 With `--noise` a share of the training products show titles of another design, and as many show pictures of another, and
 runs with and without filtering stand beside MOON. What is measured is not noisy. A last table says how many of the
@@ -30,6 +34,7 @@ from typing import Any
 import polars as pl
 from noise import WRONG, write_noisy, wrong_products
 from runs import Run, Values, report
+from wider import widen
 
 from app.moon.embedder import load_encoder
 from app.moon.tower_memory import TowerMemory, remembering
@@ -71,11 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.table:
         if given.noise and not (noisy / WRONG).exists():
             write_noisy(given.data, noisy, given.noise, seed=0)
+        start = given.start
+        if given.experts and not (start := given.out / "start").exists():
+            widen(given.start, start, given.experts)
         data = noisy if given.noise else given.data
         memory = TowerMemory(ALL_PICTURES)
         for run in turns:
             logger.info("%s, seed %d", run.variant, run.seed)
-            train(run, wishes, data, given.start, given.skip_steps, given.steps)
+            train(run, wishes, data, start, given.skip_steps, given.steps)
             measure(run, given.data, memory)
     found: dict[str, dict[int, Values]] = {name: {} for name in asked}
     for run in turns:
@@ -165,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--data", type=Path, default=ROOT / "demo", help="the home-goods set")
     parser.add_argument("--augmented", type=Path, help="what `trainer augment` made of it")
+    parser.add_argument("--experts", type=int, help="per layer, in the place of START's")
     parser.add_argument("--noise", type=float, default=0.0, help="share of wrong titles, and of wrong pictures")
     parser.add_argument("--skip-steps", type=int, help="of the stage skip")
     parser.add_argument("--steps", type=int, help="of the main stage")

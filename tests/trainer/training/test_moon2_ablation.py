@@ -10,9 +10,14 @@ import moon2
 import polars as pl
 import pytest
 import runs
+import torch
 from noise import WRONG, write_noisy, wrong_products
 from runs import Run
+from wider import widen
 
+from app.moon.experts import decoder_layers
+from app.moon.load import load_module, moon_model, save_moon
+from app.moon.prompt import model_input, query_text
 from trainer.data.home import HomeSet
 from trainer.data.open import open_corpus
 from trainer.training.config import FitConfig
@@ -106,6 +111,23 @@ def test_the_noisy_set_is_read_like_any_other_with_the_same_pictures(home_folder
     ]
     assert pictures[0] == pictures[1]
     assert len(clean.rows_of("test")) == len(wrong.rows_of("test"))
+
+
+def test_a_wider_start_computes_the_same_and_its_routers_have_a_choice(checkpoint, tmp_path):
+    widen(checkpoint, tmp_path / "wide", 6)
+    before, after = load_module(str(checkpoint)), load_module(str(tmp_path / "wide"))
+    assert (after.moon.free_experts, after.moon.top_k) == (4, 2)
+    words = [model_input([], query_text("a red chair"))]
+    ours, theirs = (moon_model(module).encode(words) for module in (after, before))
+    assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_experts_that_have_learned_are_not_joined_by_others(checkpoint, tmp_path):
+    module = load_module(str(checkpoint))
+    torch.nn.init.ones_(decoder_layers(module.model)[0].mlp.up.b[0])
+    save_moon(module, tmp_path / "trained")
+    with pytest.raises(ValueError, match="are trained"):
+        widen(tmp_path / "trained", tmp_path / "wide", 6)
 
 
 def test_suspects_are_compared_with_the_products_that_are_wrong(tmp_path):
