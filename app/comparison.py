@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from app.balance import BESIDE_PHOTO
 from app.encoder import Embedder
 from app.errors import BadInputError, ModelError, NotFoundError
 from app.fusion import DEPTH, fused_matches
@@ -102,7 +103,8 @@ class Comparison:
             if way is Way.WORDS:
                 return _by_words(index, vector, text, limit)
             if way is Way.FUSED and text:
-                return fused_matches(index, vector, text, EVERYTHING)(limit, 0)
+                words = 1.0 if query.image is None else BESIDE_PHOTO
+                return fused_matches(index, vector, text, EVERYTHING, words)(limit, 0)
             return index.search(vector, EVERYTHING, limit)
 
     @contextmanager

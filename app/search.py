@@ -82,8 +82,8 @@ class SearchEngine:
 
         ``like`` is an indexed product that the photo shows or, without a photo, whose stored vector stands in the
         photo's place, joined with that of the words (our decision, app/balance.py). With words it is a wish for
-        another product than this one, which is left out then, and words in common count less. Neither a wish nor a
-        search from a stored vector has match levels, as none were learned for them.
+        another product than this one, which is left out then. A search from a stored vector has no match levels, as
+        none were learned for it.
 
         Facet counts are those of all products that fulfil the filters, whatever their similarity; a key's own filter is
         lifted for its own counts, so that a shopper sees what else there is to choose. ``watch`` adds the stages that
@@ -95,14 +95,14 @@ class SearchEngine:
         filters = filters or Filters()
         _check_page(limit, offset)
         query = self._clean(query, like)
-        wish = bool(like and query.text)
         with self._live.index() as index:
             order = order_of(sort, index.manifest.number_keys)
             with watch.stage("embed"):
                 vector, box = self._embed(index, query, text_weight, like)
             with watch.stage("search"):
-                words = weight_of_words(text_weight, wish)
-                matches = _matches(index, vector, query.text, words, filters, without=[like] if wish else [])
+                words = weight_of_words(text_weight) if query.image is not None or like else 1.0
+                without = [like] if like and query.text else []
+                matches = _matches(index, vector, query.text, words, filters, without)
                 hits = page(matches, limit, offset, order, group)
             counts: dict[str, list[FacetValue]] = {}
             if facets:
@@ -111,7 +111,7 @@ class SearchEngine:
             build = index.manifest.build
         found = SearchResult(hits=hits, facets=counts, box=box, timings=watch.timings(), build=build)
         self._observe(found.timings)
-        if text_weight == EVEN and not wish and (query.image is not None or not like):
+        if text_weight == EVEN and (query.image is not None or not like):
             self._calibration.judge(found, evidence(query.text, query.image))
         return found
 

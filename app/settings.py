@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Pixels of all photos in work at the same time; a further photo waits, or is refused",
     )
+    max_upload_bytes: int = Field(
+        default=8_000_000_000,
+        ge=0,
+        description="Files that shoppers sent to the page lie on the disk for an hour; more than this are refused",
+    )
     picture_cache_bytes: int = Field(
         default=20_000_000_000,
         ge=0,

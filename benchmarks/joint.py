@@ -1,12 +1,14 @@
 """What MOON2.0's parts cost in a training step of the same triplets.
 
     python benchmarks/joint.py [--model starter] [--batch 8] [--repeat 7] [--threads 1] [--mini-batch 4]
+    python benchmarks/joint.py --augmented runs/augmented
     python benchmarks/joint.py --model qwen2.5-vl-3b --device cuda --side 800
 
-Variants: the mixture (MOON), alone and with intra-product alignment, weights by balanced experts, and filtering; the
-budget; joint views alone, with alignment, and with all of it. All see the same products, as many per step; steps,
-times, memory and ratios are as in `benchmarks/train.py`. Below the table stand the encodes of a step, its queries, and
-what 1,000 queries cost: a joint step learns from more of them.
+Variants: the mixture (MOON), alone and with intra-product alignment, weights by balanced experts, filtering, and what
+`trainer augment` made in every triplet, if its folder is given; the budget; joint views alone, with alignment, and with
+all of it but augmentation. All see the same products, as many per step; steps, times, memory and ratios are as in
+`benchmarks/train.py`. Below the table stand the encodes of a step, its queries, and what 1,000 queries cost: a joint
+step learns from more of them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import platform
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,7 +57,7 @@ def options(parts: Sequence[str], module: MoonTransformer) -> dict[str, Any]:
     return {name: value for part in parts for name, value in made[part]().items()}
 
 
-def joint(bench: Bench, mini_batch: int | None, past_batches: int) -> None:
+def joint(bench: Bench, mini_batch: int | None, past_batches: int, augmented: Path | None) -> None:
     module = bench.module()
     encoding = bench.encoding(module)
     common: dict[str, Any] = {"mini_batch_size": mini_batch, "past_batches": past_batches}
@@ -62,6 +65,9 @@ def joint(bench: Bench, mini_batch: int | None, past_batches: int) -> None:
         name: Variant(bench, module, encoding, source=bench.source_of(recipe), **options(parts, module), **common)
         for name, (recipe, parts) in VARIANTS.items()
     }
+    if augmented is not None:
+        source = bench.source_of(Recipe(), augmented)
+        variants["mixture + augmentation"] = Variant(bench, module, encoding, source=source, **common)
     compare(bench, f"parts of MOON2.0, {bench.batch} triplets", variants)
     for name, step in variants.items():
         encodes = statistics.mean(step.rows(number) for number in range(BATCHES))
@@ -79,6 +85,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="triplets per step")
     parser.add_argument("--mini-batch", type=int, help="rows per model call, with gradient caching")
     parser.add_argument("--past-batches", type=int, default=0)
+    parser.add_argument("--augmented", type=Path, help="folder of `trainer augment`, made of the demo")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
@@ -97,7 +104,7 @@ def main() -> None:
         profile=False,
         cache=ROOT / "runs" / "cache",
     )
-    joint(bench, given.mini_batch, given.past_batches)
+    joint(bench, given.mini_batch, given.past_batches, given.augmented)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from train_models import FULL_WIDTH, qwen25_vl, tiny
 from app.moon.load import load_module, moon_model
 from app.moon.transformer import MoonTransformer
 from app.settings import ROOT, Settings
+from trainer.data.augmented import Augmented
 from trainer.data.open import open_corpus
 from trainer.data.pictures import PictureStore
 from trainer.data.splits import training_rows
@@ -81,9 +82,12 @@ class Bench:
     def source(self) -> TripletSource:
         return self.source_of(Recipe(augment=not self.large))
 
-    def source_of(self, recipe: Recipe) -> TripletSource:
+    def source_of(self, recipe: Recipe, augmented: Path | None = None) -> TripletSource:
+        """Of the demo; with the folder ``augmented``, every triplet shows what `trainer augment` made of it."""
         corpus = open_corpus(ROOT / "demo", cache=self.cache)
-        return TripletSource(corpus, training_rows(corpus).train, recipe, 0, lambda picture, title: picture.box)
+        train = training_rows(corpus).train
+        shown = None if augmented is None else Augmented.open(augmented, corpus, train, 1.0)
+        return TripletSource(corpus, train, recipe, 0, lambda picture, title: picture.box, augmented=shown)
 
     def read(self, location: str) -> Image:
         image = PictureStore(self.cache, Settings()).read(location)

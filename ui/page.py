@@ -19,6 +19,7 @@ from ui.shop import Shop
 from ui.status import status_tab
 from ui.theme import CSS, theme
 from ui.understand import understand_tab
+from ui.uploads import UploadRoom
 
 QUEUE_SIZE = 100
 CONCURRENT_REQUESTS = 8
@@ -51,6 +52,7 @@ def mount(api: FastAPI, service: Service) -> FastAPI:
     """Put the page at the root of the HTTP API's application. Returns the application."""
     labels = Labels()
     api.add_middleware(FirstScript, script=language_script())
+    api.add_middleware(UploadRoom, most=service.settings.max_upload_bytes)
     return gr.mount_gradio_app(
         api,
         build(service, labels),

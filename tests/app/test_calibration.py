@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
 
 from app.calibration import (
     CATEGORY,
@@ -189,15 +188,6 @@ def test_a_search_from_a_stored_vector_has_no_match_level(published, settings, e
     found = engine.search(Query(text), like="red-sofa")
     assert [hit.match for hit in found.hits] == [None] * len(found.hits)
     assert found.matched is None
-
-
-def test_a_wish_by_a_products_picture_has_no_match_level_and_the_picture_alone_has_one(published, settings, embedder):
-    every = dict.fromkeys(("text", "photo", "both"), Thresholds(best=-1.0, related=-1.0))
-    engine = SearchEngine(embedder, published.live, settings, CALIBRATION.model_copy(update={"search": every}))
-    picture = Image.new("RGB", (64, 48), "red")
-    assert engine.search(Query("in blue", image=picture)).matched
-    assert engine.search(Query(image=picture), like="red-sofa").matched
-    assert engine.search(Query("in blue", image=picture), like="red-sofa").matched is None
 
 
 def test_without_a_calibration_matches_are_unknown(published: Service):

@@ -7,6 +7,7 @@ from shop_samples import COLOURS, ODD_ID, publish
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
 from app.schema import MAX_LEVELS, MAX_NAME, MAX_VALUES, Filters, Query, Range
 from app.search import MAX_GIVEN, MAX_LIMIT, clean_text, photo_box
+from app.store.points import point_id
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RED_PHOTO = Image.new("RGB", (64, 48), COLOURS["red"])
@@ -55,6 +56,13 @@ def test_the_parts_of_a_weighted_query_are_embedded_in_one_call(published, monke
     assert asked == [2]
 
 
+def test_a_bare_colour_beside_a_photo_does_not_outweigh_the_photo(published):
+    found = ids(published.engine.search(Query("blue", RED_PHOTO)))
+    by_words = ids(published.engine.search(Query("blue", RED_PHOTO), text_weight=1))
+    assert {one.partition("-")[0] for one in by_words[:2]} == {"blue"}
+    assert found[0] == "blue-sofa"
+
+
 def test_without_words_a_product_finds_what_is_like_it_itself_first(published):
     found = published.engine.search(Query(), like="red-sofa")
     assert ids(found)[0] == "red-sofa"
@@ -85,10 +93,10 @@ def test_a_product_to_search_like_has_to_be_indexed(published):
 
 
 def test_the_vector_of_a_search_is_what_its_similarities_are_of(published):
-    vector = published.engine.vector(Query("in blue"), like="red-sofa")
+    vector = published.engine.vector(Query("not plain"), like="red-sofa")
     with published.live.index() as index:
-        by_vector = index.search(vector, Filters(), 1)
-    best = published.engine.search(Query("in blue"), like="red-sofa", limit=1).hits
+        by_vector = index.search(vector, Filters(), 1, exclude_points=[point_id("red-sofa")])
+    best = published.engine.search(Query("not plain"), like="red-sofa", limit=1).hits
     assert [(hit.product.id, hit.score) for hit in by_vector] == [(hit.product.id, hit.score) for hit in best]
 
 

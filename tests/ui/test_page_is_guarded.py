@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from app.api import create_api
 from app.observe import PAGE_POLICY
 from app.serving import Service
+from ui import uploads
 from ui.page import mount
 
 
@@ -44,6 +45,21 @@ def test_bodies_that_are_sent_to_the_page_are_limited_too(page, path):
     answer = page.post(path, content=chunks(), headers={"Content-Type": kind})
     assert answer.status_code == 413
     assert "larger than 27.7 MB" in answer.text
+
+
+def test_uploads_are_refused_while_those_before_fill_the_disk(shop_service, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(uploads, "MEASURED_S", 0.0)
+    monkeypatch.setattr(shop_service, "settings", shop_service.settings.model_copy(update={"max_upload_bytes": 40_000}))
+    with TestClient(mount(create_api(shop_service), shop_service)) as client:
+        sent = {"files": ("a.jpg", b"x" * 50_000)}
+        first, second = (client.post("/gradio_api/upload", files=sent) for _ in range(2))
+        assert first.status_code == 200
+        assert (second.status_code, second.headers["retry-after"]) == (503, "60")
+        assert second.text == uploads.NO_ROOM
+        for file in [*tmp_path.rglob("*.jpg")]:
+            file.unlink()
+        assert client.post("/gradio_api/upload", files=sent).status_code == 200
 
 
 def test_a_file_of_the_server_cannot_be_named_as_an_upload(page, tmp_path):

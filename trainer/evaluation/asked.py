@@ -57,7 +57,7 @@ def _judged(search: FusedSearch, asked: Asked, rows: dict[str, int], kinds: Sequ
     scores, right, related = np.full(shape, -1.0), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for query, (text, vector, wanted) in enumerate(zip(asked.texts, asked.vectors, asked.right, strict=True)):
         wanted_kinds = {kinds[row] for row in wanted}
-        for place, hit in enumerate(search.hits(text, vector, SHOWN_HITS)):
+        for place, hit in enumerate(search.hits(text, vector, SHOWN_HITS, beside_photo=asked.kind == "both")):
             row = rows[hit.product.id]
             scores[query, place] = hit.score
             right[query, place] = row in wanted
@@ -82,5 +82,6 @@ def foreign_scores(products: Sequence[Product], vectors: Vectors, asked: Sequenc
             for one, own, scores in zip(asked, homes, found, strict=True):
                 for query, home in enumerate(own):
                     if home == {top}:
-                        scores.append(search.hits(one.texts[query], one.vectors[query], 1)[0].score)
+                        hits = search.hits(one.texts[query], one.vectors[query], 1, beside_photo=one.kind == "both")
+                        scores.append(hits[0].score)
     return [np.array(scores) for scores in found]

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.balance import BESIDE_PHOTO
 from app.encoder import Vectors
 from app.fusion import fused_matches
 from app.schema import Filters, Hit, Product
@@ -37,21 +38,24 @@ class FusedSearch:
         self._folder = TemporaryDirectory(prefix="moon-gallery-")
         self.index = stored(Path(self._folder.name), products, vectors).open(GALLERY)
 
-    def rank(self, texts: Sequence[str], vectors: Vectors, depth: int = DEPTH) -> Rankings:
+    def rank(
+        self, texts: Sequence[str], vectors: Vectors, depth: int = DEPTH, *, beside_photos: bool = False
+    ) -> Rankings:
         """The best products per query, shape (queries, depth), from texts and MOON vectors (queries, dimensions).
 
-        The vectors are those of the whole query: of the text, or of photo and text.
+        The vectors are those of the whole query: of the text, or ``beside_photos`` of photo and text.
         """
         found = np.full((len(texts), depth), -1, dtype=np.int64)
         for row, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-            hits = self.hits(text, vector, depth)
+            hits = self.hits(text, vector, depth, beside_photo=beside_photos)
             found[row, : len(hits)] = [self._rows[hit.product.id] for hit in hits]
         return found
 
-    def hits(self, text: str, vector: NDArray[np.float32], depth: int) -> list[Hit]:
-        """The shop's answer to one query: text or a photo and text; a photo alone has no text."""
+    def hits(self, text: str, vector: NDArray[np.float32], depth: int, *, beside_photo: bool = False) -> list[Hit]:
+        """The shop's answer to one query: text, ``beside_photo`` or alone; a photo alone has no text."""
         if text:
-            return fused_matches(self.index, vector, text, Filters())(depth, 0)
+            words = BESIDE_PHOTO if beside_photo else 1.0
+            return fused_matches(self.index, vector, text, Filters(), words)(depth, 0)
         return self.index.search(vector, Filters(), depth)
 
     def close(self) -> None:

@@ -97,10 +97,10 @@ class Gallery:
         """Products by similarity to MOON vectors (queries, dimensions)."""
         return rank(vectors @ self.vectors.T)
 
-    def by_fusion(self, texts: Sequence[str], vectors: Vectors) -> Rankings:
+    def by_fusion(self, texts: Sequence[str], vectors: Vectors, *, beside_photos: bool = False) -> Rankings:
         """Products by the shop's own search, from the words and the MOON vectors (queries, dimensions) of queries."""
         with FusedSearch(self.products, self.vectors) as search:
-            return search.rank(texts, vectors)
+            return search.rank(texts, vectors, beside_photos=beside_photos)
 
     def by_vision(self, images: Sequence[Image]) -> Rankings | None:
         """Products by their nearest picture; None without the raw vision baseline."""

@@ -103,7 +103,7 @@ def mixed_rows(gallery: Gallery, scorer: Scorer) -> None:
     vectors, _ = gallery.embed(joint, "mixed queries")
     gallery.asked.append(Asked("both", texts, vectors, relevant))
     rankings: dict[str, dict[str, Rankings | None]] = {
-        JOINT: {MOON: gallery.nearest(vectors), FUSED: gallery.by_fusion(texts, vectors)},
+        JOINT: {MOON: gallery.nearest(vectors), FUSED: gallery.by_fusion(texts, vectors, beside_photos=True)},
         PHOTO_ALONE: {MOON: gallery.by_moon(alone, "mixed queries, photo alone"), VISION: seen},
         TEXT_ALONE: {
             MOON: gallery.by_moon([Query(text=text) for text in texts], "mixed queries, text alone"),

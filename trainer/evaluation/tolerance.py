@@ -125,7 +125,7 @@ class ToleranceTest:
         done = self._completed([Product(id="?") for _ in images], completer, images)
         proposed = [Query(one.product.title, query.image) for one, query in zip(done, asked.queries, strict=True)]
         vectors, _ = self._gallery.embed(proposed, "photos with proposed titles")
-        titled = self._gallery.by_fusion([query.text for query in proposed], vectors)
+        titled = self._gallery.by_fusion([query.text for query in proposed], vectors, beside_photos=True)
         yield from self._rows("query", "name", asked, whole, by_photo, titled)
         words = [Query(text=query.text) for query in asked.queries]
         by_name = self._gallery.by_fusion(
@@ -179,7 +179,9 @@ class ToleranceTest:
         """The shop's answers to every kind of query from ``products`` and their ``vectors`` (products, dimensions)."""
         with FusedSearch(products, vectors) as search:
             return {
-                one.kind: search.rank([query.text for query in one.queries], self._vectors[one.kind])
+                one.kind: search.rank(
+                    [query.text for query in one.queries], self._vectors[one.kind], beside_photos=one.kind == BOTH
+                )
                 for one in self._asked
             }
 

@@ -16,6 +16,13 @@ def test_words_and_vectors_decide_together():
         assert search.rank(["desk lamp", "???"], np.repeat(near, 2, axis=0), depth=2).tolist() == [[2, 0], [0, 1]]
 
 
+def test_beside_photos_words_count_less():
+    near = np.array([[0.6, 0.59, 0.5, 0.1]], dtype=np.float32)
+    with FusedSearch(PRODUCTS, VECTORS) as search:
+        alone, beside = (search.rank(["desk lamp"], near, 1, beside_photos=photo).tolist() for photo in (False, True))
+    assert (alone, beside) == ([[2]], [[0]])
+
+
 def test_missing_places_are_marked():
     with FusedSearch(PRODUCTS, VECTORS) as search:
         assert search.rank(["table"], VECTORS[2:]).tolist() == [[2, 1, 0, *[-1] * 7]]
