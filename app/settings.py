@@ -89,9 +89,9 @@ class Settings(BaseSettings):
         description="Pixels of all photos in work at the same time; a further photo waits, or is refused",
     )
     max_upload_bytes: int = Field(
-        default=8_000_000_000,
+        default=24_000_000_000,
         ge=0,
-        description="Files that shoppers sent to the page lie on the disk for an hour; more than this are refused",
+        description="Files sent to the page lie on the disk for an hour; beyond so many bytes they are refused",
     )
     picture_cache_bytes: int = Field(
         default=20_000_000_000,

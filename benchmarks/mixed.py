@@ -4,18 +4,23 @@
 
 Customer photos, with their true box, are asked with the wish for another colour of their product in several wordings,
 with its title, and with its English name. Prints by what words count how often the product that is meant comes first:
-the one in the colour wished for, or the photo's own. Development designs ask all designs but those of the test split,
-held-out ones (``--split test``) all.
+the one in the colour wished for, or the photo's own. A second table has the wishes as "This, but ..." asks them: by the
+product's main picture and by its stored vector, every product for every other colour, without the product itself.
+Development designs ask all designs but those of the test split, held-out ones (``--split test``) all.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, product
 from typing import NamedTuple
 
+import numpy as np
+
+from app.balance import EVEN, wished
+from app.encoder import Vectors
 from app.fusion import DEPTH, best_first
 from app.moon import load_encoder
 from app.schema import Filters, Query
@@ -31,12 +36,16 @@ WEIGHTS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 
 
 class Asked(NamedTuple):
-    """A photo, words of a wording, and the product that they mean together."""
+    """Words of a wording with a photo or a product, and the product that they mean together."""
 
     wording: str
-    photo: Photo
     text: str
     meant: str
+    photo: Photo | None = None
+    like: str = ""
+
+
+Embed = Callable[[Gallery, Sequence[Asked]], Vectors]
 
 
 def main() -> None:
@@ -45,43 +54,86 @@ def main() -> None:
     split = parser.parse_args().split
     home, settings = (DevelopmentSet if split == "dev" else HomeSet)(ROOT / "demo"), Settings()
     gallery = Gallery(home, load_encoder(settings), None, settings)
-    asked = sorted(questions(home, split), key=lambda one: one.wording)
-    print(f"{settings.model}, {split}: {len(gallery.products)} products; how often the one that is meant comes first\n")
-    print("| words \\ what they count | n | " + " | ".join(f"{weight:g}" for weight in WEIGHTS) + " |")
-    print("| --- |" + " ---: |" * (len(WEIGHTS) + 1))
+    print(f"{settings.model}, {split}: {len(gallery.products)} products; how often the one that is meant comes first")
     with FusedSearch(gallery.products, gallery.vectors) as search:
-        for wording, rows in groupby(asked, key=lambda one: one.wording):
-            own = list(rows)
-            shares = " | ".join(f"{share:.3f}" for share in first_hits(gallery, search, own))
-            print(f"| {wording} | {len(own)} | {shares} |", flush=True)
+        table("customer photo and", gallery, search, photo_questions(home, split), by_photo)
+        wishes = list(product_questions(home, split))
+        table("product's picture and", gallery, search, wishes, by_picture)
+        table("stored vector and", gallery, search, wishes, by_vector)
 
 
-def questions(home: HomeSet, split: str) -> Iterator[Asked]:
+def table(title: str, gallery: Gallery, search: FusedSearch, asked: Iterable[Asked], embed: Embed) -> None:
+    """One row for each wording."""
+    print(f"\n| {title} | n | " + " | ".join(f"{weight:g}" for weight in WEIGHTS) + " |")
+    print("| --- |" + " ---: |" * (len(WEIGHTS) + 1))
+    for wording, rows in groupby(sorted(asked, key=lambda one: one.wording), key=lambda one: one.wording):
+        own = list(rows)
+        shares = " | ".join(f"{share:.3f}" for share in first_hits(search, own, embed(gallery, own)))
+        print(f"| {wording} | {len(own)} | {shares} |", flush=True)
+
+
+def photo_questions(home: HomeSet, split: str) -> Iterator[Asked]:
     """Of every photo; the other colours of a design take turns."""
-    products = {item.product.id: item for item in home.products}
-    groups: dict[str, list[HomeProduct]] = defaultdict(list)
-    for item in home.products:
-        groups[item.product.group_id or item.product.id].append(item)
+    products, groups = by_id_and_group(home)
     for number, photo in enumerate(photo for photo in home.photos if photo.split == split):
         source = products[photo.product_id]
-        yield Asked("title", photo, source.product.title, photo.product_id)
-        yield Asked("English name", photo, dict(source.names)["en"], photo.product_id)
-        others = [item for item in groups[photo.group_id] if colour_of(item) not in ("", colour_of(source))]
-        if others:
+        yield Asked("title", source.product.title, photo.product_id, photo)
+        yield Asked("English name", dict(source.names)["en"], photo.product_id, photo)
+        if others := other_colours(source, groups):
             other = others[number % len(others)]
             for wish in WISHES:
                 text = wish.format(colour_of(other), source.kinds[0])
-                yield Asked(wish.format("<colour>", "<kind>"), photo, text, other.product.id)
+                yield Asked(wish.format("<colour>", "<kind>"), text, other.product.id, photo)
 
 
-def first_hits(gallery: Gallery, search: FusedSearch, asked: Sequence[Asked]) -> list[float]:
+def product_questions(home: HomeSet, split: str) -> Iterator[Asked]:
+    """Of every product with a picture, for every other colour."""
+    products, groups = by_id_and_group(home)
+    for source in products.values():
+        if source.split == split and source.product.images:
+            for other, wish in product(other_colours(source, groups), WISHES):
+                text = wish.format(colour_of(other), source.kinds[0])
+                yield Asked(wish.format("<colour>", "<kind>"), text, other.product.id, like=source.product.id)
+
+
+def by_id_and_group(home: HomeSet) -> tuple[dict[str, HomeProduct], dict[str, list[HomeProduct]]]:
+    groups: dict[str, list[HomeProduct]] = defaultdict(list)
+    for item in home.products:
+        groups[item.product.group_id or item.product.id].append(item)
+    return {item.product.id: item for item in home.products}, groups
+
+
+def other_colours(source: HomeProduct, groups: Mapping[str, Sequence[HomeProduct]]) -> list[HomeProduct]:
+    own = groups[source.product.group_id or source.product.id]
+    return [item for item in own if colour_of(item) not in ("", colour_of(source))]
+
+
+def by_photo(gallery: Gallery, asked: Sequence[Asked]) -> Vectors:
+    photos = [one.photo for one in asked if one.photo is not None]
+    queries = [Query(one.text, gallery.read(photo.path), photo.box) for one, photo in zip(asked, photos, strict=True)]
+    return gallery.embed(queries, "photos")[0]
+
+
+def by_picture(gallery: Gallery, asked: Sequence[Asked]) -> Vectors:
+    pictures = [gallery.products[gallery.rows[one.like]].images[0] for one in asked]
+    queries = [Query(one.text, gallery.read(picture)) for one, picture in zip(asked, pictures, strict=True)]
+    return gallery.embed(queries, "pictures")[0]
+
+
+def by_vector(gallery: Gallery, asked: Sequence[Asked]) -> Vectors:
+    words = gallery.embed([Query(one.text) for one in asked], "words")[0]
+    products = [gallery.vectors[gallery.rows[one.like]] for one in asked]
+    return np.stack([wished(own, text, EVEN) for own, text in zip(products, words, strict=True)])
+
+
+def first_hits(search: FusedSearch, asked: Sequence[Asked], vectors: Vectors) -> list[float]:
     """Share of the questions whose first hit is the product that is meant, by :data:`WEIGHTS`."""
-    queries = [Query(one.text, gallery.read(one.photo.path), one.photo.box) for one in asked]
     right = [0] * len(WEIGHTS)
-    for one, vector in zip(asked, gallery.embed(queries, asked[0].wording)[0], strict=True):
-        candidates = search.index.candidates(vector, one.text, Filters(), DEPTH)
+    for one, vector in zip(asked, vectors, strict=True):
+        found = search.index.candidates(vector, one.text, Filters(), DEPTH)
+        others = [candidate for candidate in found if candidate.point != point_id(one.like)]
         for place, weight in enumerate(WEIGHTS):
-            right[place] += best_first(candidates, weight)[0][0] == point_id(one.meant)
+            right[place] += best_first(others, weight)[0][0] == point_id(one.meant)
     return [count / len(asked) for count in right]
 
 

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.noise and not (noisy / WRONG).exists():
             write_noisy(given.data, noisy, given.noise, seed=0)
         start = given.start
-        if given.experts and not (start := given.out / "start").exists():
+        if given.experts and not (start := given.out / f"start-{given.experts}").exists():
             widen(given.start, start, given.experts)
         data = noisy if given.noise else given.data
         memory = TowerMemory(ALL_PICTURES)

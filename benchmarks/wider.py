@@ -29,4 +29,6 @@ def widen(start: Path, out: Path, experts: int) -> None:
         width = old.router.in_features
         layer.mlp = LowRankExperts(config, width, old.shared, config.expert_rank).to(old.router.weight.dtype)
     module.model.config.moon = config.to_dict()
-    save_moon(module, out)
+    unfinished = out.with_name(f"{out.name}.tmp")
+    save_moon(module, unfinished)
+    unfinished.rename(out)

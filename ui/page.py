@@ -52,7 +52,8 @@ def mount(api: FastAPI, service: Service) -> FastAPI:
     """Put the page at the root of the HTTP API's application. Returns the application."""
     labels = Labels()
     api.add_middleware(FirstScript, script=language_script())
-    api.add_middleware(UploadRoom, most=service.settings.max_upload_bytes)
+    kept = UPLOAD_LIFETIME_S + UPLOADS_CHECKED_S
+    api.add_middleware(UploadRoom, most=service.settings.max_upload_bytes, seconds=kept)
     return gr.mount_gradio_app(
         api,
         build(service, labels),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -11,11 +12,10 @@ from gradio.components.base import Component
 from gradio.data_classes import FileData, ListFiles
 from gradio.utils import get_upload_folder
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.refusals import later
-from app.store.files import bytes_on_disk
 
 Input = TypeVar("Input", bound=Component)
 
@@ -23,9 +23,8 @@ NAME_CHARS = 200
 """Characters of an upload's name that are kept."""
 UPLOAD = "/gradio_api/upload"
 NO_ROOM = "the server has no room for more files; send it again later"
-"""As text, which is what Gradio shows of an answer."""
-MEASURED_S, FULL_S = 1.0, 60
-"""How long a measurement of the folder counts, and when whoever finds it full may ask again."""
+SWEPT_S, FULL_S = 600, 60
+"""How often broken uploads are looked for, and when whoever finds no room may ask again."""
 
 
 class Upload(NamedTuple):
@@ -36,27 +35,48 @@ class Upload(NamedTuple):
 
 
 class UploadRoom:
-    """ASGI middleware: 503 for an upload while those of the last hour, which is how long they lie, fill ``most`` bytes.
+    """ASGI middleware: 503 as soon as uploads of the last ``seconds``, broken ones too, have more than ``most`` bytes.
 
-    What arrives within ``MEASURED_S`` of a measurement comes on top.
+    ``seconds`` is how long Gradio keeps an upload. What it forgets when a browser breaks one off is removed here.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most = app, most
-        self._held, self._measured = 0, float("-inf")
+    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
+        self._app, self._most, self._seconds = app, most, seconds
+        self._by_minute: dict[int, int] = {}
+        self._swept = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].endswith(UPLOAD) and await self._is_full():
-            await PlainTextResponse(NO_ROOM, 503, later(FULL_S))(scope, receive, send)
-        else:
+        if scope["type"] != "http" or not scope["path"].endswith(UPLOAD):
             await self._app(scope, receive, send)
+            return
+        if time.monotonic() - self._swept >= SWEPT_S:
+            self._swept = time.monotonic()
+            await run_in_threadpool(remove_broken, Path(get_upload_folder()), self._seconds)
 
-    async def _is_full(self) -> bool:
-        now = time.monotonic()
-        if now - self._measured >= MEASURED_S:
-            self._measured = now
-            self._held = await run_in_threadpool(bytes_on_disk, Path(get_upload_folder()))
-        return self._held >= self._most
+        async def counted() -> Message:
+            message = await receive()
+            if not self._has_room(len(message.get("body", b""))):
+                raise HTTPException(503, NO_ROOM, later(FULL_S))
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _has_room(self, more: int) -> bool:
+        now = int(time.monotonic() / 60)
+        for minute in [minute for minute in self._by_minute if minute < now - self._seconds / 60]:
+            del self._by_minute[minute]
+        if sum(self._by_minute.values()) + more > self._most:
+            return False
+        self._by_minute[now] = self._by_minute.get(now, 0) + more
+        return True
+
+
+def remove_broken(folder: Path, seconds: float) -> None:
+    """Delete parts of uploads that nobody has written to for so long; Gradio gives whole ones a folder of their own."""
+    for part in folder.glob("tmp*"):
+        with suppress(OSError):  # removed meanwhile
+            if part.is_file() and time.time() - part.stat().st_mtime > seconds:
+                part.unlink()
 
 
 def uploads_input() -> gr.File:

@@ -161,3 +161,13 @@ def test_nothing_to_search_by_is_refused(comparison, query, way):
 def test_without_a_build_there_is_nothing_to_compare(new_service):
     with pytest.raises(IndexUnavailableError):
         comparison_of(new_service).search(Query("chair"))
+
+
+def test_words_in_common_count_less_beside_a_photo_as_in_the_shops_search(comparison, new_service):
+    photo = Image.new("RGB", (64, 48), COLOURS["red"])
+    for query in (Query("blue sofa", photo), Query("blue sofa")):
+        searched = new_service.engine.search(query, limit=12)
+        compared = comparison.search(query, Way.FUSED)
+        assert [(hit.product.id, pytest.approx(hit.score, abs=1e-6)) for hit in searched.hits] == [
+            (hit.product.id, hit.score) for hit in compared
+        ]

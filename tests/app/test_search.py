@@ -4,7 +4,9 @@ import pytest
 from PIL import Image
 from shop_samples import COLOURS, ODD_ID, publish
 
+from app.balance import BESIDE_PHOTO
 from app.errors import BadInputError, IndexUnavailableError, NotFoundError
+from app.fusion import fused
 from app.schema import MAX_LEVELS, MAX_NAME, MAX_VALUES, Filters, Query, Range
 from app.search import MAX_GIVEN, MAX_LIMIT, clean_text, photo_box
 from app.store.points import point_id
@@ -56,11 +58,24 @@ def test_the_parts_of_a_weighted_query_are_embedded_in_one_call(published, monke
     assert asked == [2]
 
 
-def test_a_bare_colour_beside_a_photo_does_not_outweigh_the_photo(published):
-    found = ids(published.engine.search(Query("blue", RED_PHOTO)))
-    by_words = ids(published.engine.search(Query("blue", RED_PHOTO), text_weight=1))
-    assert {one.partition("-")[0] for one in by_words[:2]} == {"blue"}
-    assert found[0] == "blue-sofa"
+@pytest.mark.parametrize(
+    ("query", "like", "words"),
+    [
+        (Query("blue sofa"), "", 1.0),
+        (Query("blue sofa", RED_PHOTO), "", BESIDE_PHOTO),
+        (Query("blue sofa"), "red-chair", BESIDE_PHOTO),
+        (Query("blue sofa", RED_PHOTO), "red-chair", BESIDE_PHOTO),
+    ],
+    ids=["words alone", "beside a photo", "beside a product", "beside a product's picture"],
+)
+def test_words_in_common_count_less_beside_a_photo_or_a_product(published, query, like, words):
+    vector = published.engine.vector(query, like=like)
+    with published.live.index() as index:
+        sides = {one.point: one for one in index.candidates(vector, query.text, Filters(), 100)}
+    assert any(one.share > 0 for one in sides.values())
+    for hit in published.engine.search(query, like=like).hits:
+        side = sides[point_id(hit.product.id)]
+        assert hit.score == pytest.approx(fused(side.similarity, words * side.share), abs=1e-6)
 
 
 def test_without_words_a_product_finds_what_is_like_it_itself_first(published):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -47,19 +50,33 @@ def test_bodies_that_are_sent_to_the_page_are_limited_too(page, path):
     assert "larger than 27.7 MB" in answer.text
 
 
-def test_uploads_are_refused_while_those_before_fill_the_disk(shop_service, tmp_path, monkeypatch):
+def test_uploads_are_refused_while_those_of_the_last_hour_fill_the_disk(shop_service, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(uploads, "MEASURED_S", 0.0)
-    monkeypatch.setattr(shop_service, "settings", shop_service.settings.model_copy(update={"max_upload_bytes": 40_000}))
+    monkeypatch.setattr(shop_service, "settings", shop_service.settings.model_copy(update={"max_upload_bytes": 80_000}))
+    hours = [0.0]
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: 3600 * hours[0], time=time.time))
     with TestClient(mount(create_api(shop_service), shop_service)) as client:
         sent = {"files": ("a.jpg", b"x" * 50_000)}
         first, second = (client.post("/gradio_api/upload", files=sent) for _ in range(2))
         assert first.status_code == 200
         assert (second.status_code, second.headers["retry-after"]) == (503, "60")
-        assert second.text == uploads.NO_ROOM
-        for file in [*tmp_path.rglob("*.jpg")]:
-            file.unlink()
+        assert uploads.NO_ROOM in second.text
+        assert second.headers["x-content-type-options"] == "nosniff"
+        assert client.get("/api/v1/health/live").status_code == 200
+        hours[0] = 1.5
         assert client.post("/gradio_api/upload", files=sent).status_code == 200
+
+
+def test_what_broken_uploads_leave_is_removed_in_time(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    old, new, whole = tmp_path / "tmpold", tmp_path / "tmpnew", tmp_path / "ab12" / "tmp.jpg"
+    whole.parent.mkdir()
+    for file in (old, new, whole):
+        file.write_bytes(b"x")
+    for file in (old, whole):
+        os.utime(file, (0, 0))
+    assert page.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).status_code == 200
+    assert (old.exists(), new.exists(), whole.exists()) == (False, True, True)
 
 
 def test_a_file_of_the_server_cannot_be_named_as_an_upload(page, tmp_path):

@@ -45,4 +45,7 @@ class ViewChances(nn.Module):
         return self._means.clone()
 
     def set_extra_state(self, state: Tensor) -> None:
+        """Raises ValueError for the state of another number of steps."""
+        if state.shape != self._means.shape:
+            raise ValueError(f"weights of {len(state)} steps, and the run has {len(self._means)}")
         self._means.copy_(state)

@@ -130,12 +130,12 @@ class BrokenPictures:
 class TripletCollator(BaseDataCollator):
     """Draw numbers to a batch: columns of features, and their keys as ``label``, int64 (batch, columns, WIDTH).
 
-    The mixture's columns are ``COLUMNS``. A joint step has one per query modality instead, and where products are
-    aligned with their own words two more, with one label. A row that a triplet lacks is left out of the features and
-    has the key ``ABSENT``, see :class:`~trainer.losses.columns.Columns`; with ``fill``, for several processes, the
-    drawn query stands there as a ``FILLER``. A budget's query is drawn by ``chances``, evenly without. ``samples``,
-    int64 (batch, query columns, 3), says of every query its record, the item of its negative and its place in
-    MODALITIES, -1 where there is none.
+    The mixture and a budget have the ``COLUMNS``. A joint step has one per query modality instead, and where
+    products are aligned with their own words two more, with one label. A row that a triplet lacks is left out of
+    the features and has the key ``ABSENT``, see :class:`~trainer.losses.columns.Columns`; with ``fill``, for
+    several processes, the drawn query stands there as a ``FILLER``. A budget's query is drawn by ``chances``,
+    evenly without. ``samples``, int64 (batch, query columns, 3), says of every query its record, the item of its
+    negative and its place in MODALITIES, -1 where there is none.
     """
 
     preprocess_fn: Callable[..., Any] = field(default=dict, repr=False)

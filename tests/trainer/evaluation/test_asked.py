@@ -25,6 +25,15 @@ def test_hits_are_right_or_of_a_right_ones_kind():
     assert (photo.scores[:, 3:] == -1).all()
 
 
+def test_words_beside_photos_count_less_than_words_alone():
+    asked = [Asked(kind, TEXT.texts, TEXT.vectors, TEXT.right) for kind in ("text", "both")]
+    alone, beside = answer(PRODUCTS, VECTORS, asked)
+    assert alone.scores[0, 0] > beside.scores[0, 0] > VECTORS[0] @ TEXT.vectors[0]
+    tops = [Asked(kind, ["sofa lamp"], TEXT.vectors, [{0}]) for kind in ("text", "both")]
+    alone, beside = foreign_scores(PRODUCTS, VECTORS, tops)
+    assert alone[0] > beside[0]
+
+
 def test_foreign_queries_are_asked_of_a_catalog_without_their_category():
     text, photo = foreign_scores(PRODUCTS, VECTORS, [TEXT, PHOTO])
     assert text == pytest.approx([0.1], abs=1e-5)

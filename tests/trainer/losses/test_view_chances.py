@@ -53,6 +53,11 @@ def test_a_resumed_run_knows_what_was_known():
     assert second.of_step(4).tolist() != pytest.approx([1, 1, 1])
 
 
+def test_the_state_of_a_run_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="of 1 steps, and the run has 5"):
+        ViewChances(5, 3, 10, 2).load_state_dict(ViewChances(1, 3, 10, 2).state_dict())
+
+
 def test_a_process_that_reads_sees_what_the_trainer_adds():
     chances = ViewChances(3, 3, 10, 1)
     assert chances._means.is_shared()
