@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -347,8 +349,7 @@ def test_a_budget_has_one_column_of_queries_as_the_mixture_has(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_budget_draws_by_weights_that_are_known_however_far_batches_are_read_ahead(run, monkeypatch, workers):
+def test_a_budget_draws_by_weights_that_are_known(run, monkeypatch):
     """Means that are no numbers until their step was learned from would fail a draw that came too early."""
     made = ViewChances.__init__
 
@@ -358,9 +359,30 @@ def test_a_budget_draws_by_weights_that_are_known_however_far_batches_are_read_a
 
     monkeypatch.setattr(ViewChances, "__init__", unknown)
     monkeypatch.setattr(ViewChances, "add", lambda self, step, weights: self._means[step].copy_(torch.ones(3)))
-    wishes = {**ALL_STAGES_BUT_ONE, "steps": 12, "views": "budget", "objective_weights": "balanced"}
-    folder, _ = run(**wishes, workers=workers)
+    folder, _ = run(**{**ALL_STAGES_BUT_ONE, "steps": 12, "views": "budget", "objective_weights": "balanced"})
     assert len(losses(folder)) == 12
+
+
+READER = """
+import time, torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+learned = torch.zeros(1, dtype=torch.int64).share_memory_()
+loader = DataLoader(range(40), batch_size=1, num_workers=2, collate_fn=lambda rows: (rows[0], int(learned)))
+furthest = 0
+for step, (number, known) in enumerate(Accelerator(cpu=True).prepare(loader)):
+    furthest = max(furthest, number - known)
+    time.sleep(0.03)
+    learned[0] = step + 1
+print(furthest)
+"""
+
+
+def test_processes_read_no_further_ahead_than_a_budgets_weights_are_delayed():
+    """A draw of step t needs the weights of step t - delay; ``known`` is how many steps were learned when it came."""
+    done = subprocess.run([sys.executable, "-c", READER], capture_output=True, text=True, check=True)
+    assert 2 < int(done.stdout) <= stages.READ_AHEAD * (2 + 1) - 1
 
 
 @pytest.mark.slow
