@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,8 +49,8 @@ def run(home_folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch) -> Cal
         states: list[dict[str, Tensor]] = []
         draw, trained = TripletSource.draw, fit_module.trained_model
 
-        def noted(self: TripletSource, number: int, attempt: int = 0) -> Triplet:
-            drawn[number] = draw(self, number, attempt)
+        def noted(self: TripletSource, number: int, *more: Any) -> Triplet:
+            drawn[number] = draw(self, number, *more)
             return drawn[number]
 
         def kept(shop: stages.Workshop) -> MoonTransformer:
